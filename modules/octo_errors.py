@@ -1,0 +1,118 @@
+"""The errors of the project: one small tree, each leaf says what was wrong, where, and what to do next.
+
+    OctoError
+        UsageError              a command or call that can't be carried out as given
+        ParameterError
+            ParameterFileError  the parameter file can't be read, parsed or written
+            ParameterKeyError   no such group or key
+            ParameterValueError a value that JSON can't hold, or that is not of the type needed
+            ConflictError       a conditional update whose condition did not hold
+        LockTimeoutError        a lock stayed held by another for longer than the timeout
+        EngineBusyError         another engine runs this instance
+        InstanceError           a directory that is no instance, or already is one
+        LibraryError            a step library with problems; carries them all
+        EventLogError           the event log can't be read or appended to
+        IllegalMoveError        the machine was asked for a move that its table doesn't have
+        GraphRenderError        a picture that can't be drawn here
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class OctoError(Exception):
+    """Base of every error that a user can cause or mend.
+
+    Args:
+        message: What was wrong and where, without a full stop at the end of the last line.
+        hint: What to do next; empty when the message says it all.
+        details: Facts for programs (path, line, holder, ...), kept in `details`.
+
+    Errors are picklable, since they cross process borders. `exit_code` is what a command line of
+    instances ends with; the parameter command line ends with 1 for all of them but usage.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.hint, self.details)
+
+
+def _rebuild(kind: type[OctoError], message: str, hint: str, details: dict[str, Any]) -> OctoError:
+    return kind(message, hint=hint, **details)
+
+
+class UsageError(OctoError):
+    exit_code = 2
+
+
+class ParameterError(OctoError):
+    pass
+
+
+class ParameterFileError(ParameterError):
+    pass
+
+
+class ParameterKeyError(ParameterError):
+    pass
+
+
+class ParameterValueError(ParameterError):
+    pass
+
+
+class ConflictError(ParameterError):
+    pass
+
+
+class LockTimeoutError(OctoError):
+    pass
+
+
+class EngineBusyError(OctoError):
+    exit_code = 4
+
+
+class InstanceError(OctoError):
+    exit_code = 2
+
+
+class LibraryError(OctoError):
+    exit_code = 2
+
+
+class EventLogError(OctoError):
+    pass
+
+
+class IllegalMoveError(OctoError):
+    pass
+
+
+class GraphRenderError(OctoError):
+    pass
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """The hint for a misspelt name: `did you mean 'x'?`, or the few names there are, or nothing."""
+    import difflib  # only a mistake pays for it
+
+    names = [str(name) for name in candidates]
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(repr(name) for name in near) + "?"
+    if 0 < len(names) <= 12:
+        return "there are: " + ", ".join(names)
+    return ""
