@@ -1,0 +1,530 @@
+"""The decisions of the engine: an event goes in, instructions come out. No file, clock or thread.
+
+Every active node has a `Token` (see `octo_step_states`). A fork makes several tokens, a join waits
+until an arrow was followed to it from every source. A state whose hook the node doesn't define is
+passed without a call.
+
+The shell around the machine (`octo_step_engine`) calls `handle` with what happened, saves the
+`RunState`, and only then carries out the instructions. One call follows at most one arrow per
+token, so that a circle of nodes without hooks can't keep the shell from saving and listening;
+while `ready` is true, the shell calls `handle(Tick())`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from octo_errors import IllegalMoveError, did_you_mean
+from octo_step_graph import StepGraph, self_arrow_key
+from octo_step_states import RunState, Token, followed
+
+HOOK_OF_STATE = {
+    "ENTER": "step_entry",
+    "EXECUTE": "step_execute",
+    "ADVANCE": "step_advance",
+    "EXIT": "step_exit",
+}
+COMPLETE, COMPLETE_ERROR = "COMPLETE", "COMPLETE_ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a run is to rest by itself.
+
+    Attributes:
+        max_steps: After so many nodes were left.
+        until: Before this node is entered.
+        at_state: Before this state is performed, whatever the breakpoints (single stepping).
+    """
+
+    max_steps: int | None = None
+    until: str | None = None
+    at_state: str | None = None
+
+
+# --- events: what happened ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run begins or goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookDone:
+    """A hook succeeded; `arrows` is the choice of step_advance, `facts` go into the event log."""
+
+    node: str
+    arrows: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailed:
+    """A hook failed; `error` is the short text."""
+
+    node: str
+    error: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HookInterrupted:
+    """A hook was broken off by the user; its state is to be performed again."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswered:
+    """`step_probe` said whether the interrupted hook had done its work; None: it failed."""
+
+    node: str
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The back-off of a node is over."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """The run is to rest as soon as nothing is in flight."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The run is to end without success as soon as nothing is in flight."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JumpRequested:
+    """The run is to go on at another node, and leave all that is active."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing new: go on with the tokens that are `ready`."""
+
+
+Event = (
+    Started
+    | HookDone
+    | HookFailed
+    | HookInterrupted
+    | ProbeAnswered
+    | RetryDue
+    | PauseRequested
+    | StopRequested
+    | JumpRequested
+    | Tick
+)
+
+
+# --- instructions: what to do ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallHook:
+    """Call a hook, for at most `timeout_s` seconds; its result comes back as an event."""
+
+    node: str
+    hook: str
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write an event into the log."""
+
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SetResult:
+    """The last status of a node, `SUCCESS` or `ERROR`, with the short error text."""
+
+    node: str
+    status: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing is in flight: the run rests, and can go on later."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing is in flight: the run has ended."""
+
+    success: bool
+    reason: str = ""
+
+
+Instruction = CallHook | Record | SetResult | Rest | Finish
+
+
+# --- the machine ----------------------------------------------------------------------------------
+
+
+class StepMachine:
+    """Decides what a run of `graph` does next, from `state`, under `limits`.
+
+    Not thread-safe: the one loop of the engine calls it. The same events in the same order always
+    give the same instructions.
+    """
+
+    def __init__(
+        self, graph: StepGraph, state: RunState | None = None, limits: Limits | None = None
+    ) -> None:
+        self.graph = graph
+        self.state = state if state is not None else RunState()
+        self.limits = limits if limits is not None else Limits()
+        self.in_flight: set[str] = set()
+        self._steps_before = self.state.step_count
+        self._ready: list[Token] = []
+        self._entered: list[Token] = []  # activated by the event at hand
+        self._released: list[Token] = []  # rested where they stand, and are not to rest there again
+        self._out: list[Instruction] = []
+        self._pause_reason = ""
+        self._failure = ""
+        self._jump_target = ""
+        self._now = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Are there tokens that can go on without an event from outside?"""
+        return bool(self._ready)
+
+    def retries_due(self) -> list[tuple[float, str]]:
+        """(seconds since the epoch, node) of every back-off that is not over, soonest first."""
+        tokens = self.state.tokens.values()
+        return sorted((t.retry_due, t.node) for t in tokens if t.retry_due is not None)
+
+    def handle(self, event: Event, now: float = 0.0) -> list[Instruction]:
+        """Take in one event and decide.
+
+        Args:
+            event: What happened.
+            now: The time, in seconds since the epoch; back-offs count from it.
+
+        Raises:
+            IllegalMoveError: The event doesn't fit the state, which is a mistake of the caller.
+        """
+        self._out, self._entered, self._now = [], [], now
+        match event:
+            case HookDone():
+                self._hook_done(self._landed(event.node), event)
+            case Tick():
+                pass
+            case HookFailed():
+                self._hook_failed(self._landed(event.node), event)
+            case RetryDue(node):
+                token = self._token(node)
+                token.retry_due = None
+                self._ready.append(token)
+            case Started():
+                self._start()
+            case PauseRequested(reason):
+                self._pause_reason = self._pause_reason or reason
+            case StopRequested(reason):
+                self._failure = self._failure or reason
+            case JumpRequested(node):
+                self._jump_target = node
+            case HookInterrupted(node):
+                state = self._landed(node).state
+                self._pause_reason = self._pause_reason or f"interrupted in {state} of {node}"
+            case ProbeAnswered(node, answer):
+                self._probe_answered(self._landed(node), answer)
+        self._go_on()
+        return self._out
+
+    # --- starting ---
+
+    def _start(self) -> None:
+        self.state.move("start")
+        self.state.move("run")
+        for token in list(self.state.tokens.values()):
+            if token.retry_due is not None:
+                continue
+            if not token.held and self._hook(token):
+                self._interrupted(token)
+            else:
+                self._release(token)
+        if not self.state.tokens:
+            self._activate(self.graph.first)
+
+    def _release(self, token: Token) -> None:
+        token.held = False
+        self._released.append(token)
+        self._ready.append(token)
+
+    def _interrupted(self, token: Token) -> None:
+        """An engine ended while this token's hook ran, or was about to: do as the node says."""
+        policy = self.graph.nodes[token.node].on_interrupt
+        if token.state == "ADVANCE" and policy != "ask":
+            policy = "rerun"  # a decision changes nothing, and without it there is no arrow
+        self._record("interrupted", token, on_interrupt=policy)
+        match policy:
+            case "ask":
+                self._ask(token)
+            case "skip":
+                self._performed(token, {"skipped": True})
+            case "probe":
+                self._call(token, "step_probe")
+            case _:
+                self._release(token)
+
+    def _ask(self, token: Token, why: str = "") -> None:
+        token.held = True
+        self._pause_reason = f"interrupted in {token.state} of {token.node}{why}"
+
+    def _probe_answered(self, token: Token, answer: str | None) -> None:
+        if answer is None:
+            self._ask(token, ", and its step_probe failed")
+        elif answer == "done":
+            self._performed(token, {"skipped": True})
+        else:
+            self._release(token)
+
+    # --- results of hooks ---
+
+    def _hook_done(self, token: Token, done: HookDone) -> None:
+        if token.state == "ADVANCE":
+            error = self._wrong_choice(token.node, done.arrows)
+            if error:
+                self._hook_failed(token, HookFailed(token.node, error, done.facts))
+                return
+            token.arrows = done.arrows
+        self._performed(token, done.facts)
+
+    def _hook_failed(self, token: Token, failure: HookFailed) -> None:
+        node = self.graph.nodes[token.node]
+        self._record("step_error", token, error=failure.error, **failure.facts)
+        self._out.append(SetResult(token.node, "ERROR", failure.error))
+        if token.attempt <= node.max_retries:
+            delay = node.retry_delay_s * node.retry_backoff ** (token.attempt - 1)
+            token.attempt += 1
+            token.retry_due = self._now + delay
+            self._record("retry", token, delay_s=delay)
+        elif node.error_arrow_key in self.graph.open_arrows(token.node):
+            token.arrows = (str(node.error_arrow_key),)
+            self._moved(token, "failed")
+        else:
+            token.held = True
+            reason = f"{token.state} of {token.node} failed: {failure.error}"
+            self._failure = self._failure or reason
+
+    def _performed(self, token: Token, facts: dict[str, Any]) -> None:
+        """The present state of `token` is done: on to the next one."""
+        if token.state in ("ADVANCE", "JUMP"):
+            facts = {**facts, "arrow": token.arrows[0] if len(token.arrows) == 1 else token.arrows}
+        self._record("state", token, **facts)
+        if token.state == "EXECUTE":
+            self._out.append(SetResult(token.node, "SUCCESS"))
+        self._moved(token, "performed")
+
+    def _moved(self, token: Token, trigger: str) -> None:
+        token.move(trigger)
+        token.attempt = 1
+        self.state.current = token.node
+        if token.state == "INACTIVE":
+            self._leave(token)
+        else:
+            self._ready.append(token)
+
+    # --- moving tokens ---
+
+    def _go_on(self) -> None:
+        """Move every ready token up to its next hook, over one arrow at most; see what is left."""
+        if self._jump_target and not self.in_flight:
+            self._jump()
+        later: list[Token] = []
+        while self._ready:
+            token = self._ready.pop(0)
+            reason = self._reason_to_hold(token)
+            if reason is not None:
+                token.held = True
+                self._pause_reason = self._pause_reason or reason
+            elif token.state == "JUMP" and any(token is entered for entered in self._entered):
+                later.append(token)
+            elif hook := self._hook(token):
+                self._call(token, hook)
+            else:
+                self._pass(token)
+        self._ready = later
+        if not self.in_flight and not later:
+            self._conclude()
+
+    def _reason_to_hold(self, token: Token) -> str | None:
+        """Why the present state of `token` is not to be performed in this run, or None."""
+        if self._failure or self._pause_reason or self._jump_target:
+            return ""
+        if any(token is released for released in self._released):
+            self._released = [released for released in self._released if released is not token]
+            return None
+        node, limits = self.graph.nodes[token.node], self.limits
+        if limits.at_state is not None:
+            return "single step" if token.state == limits.at_state else None
+        if token.state == "JUMP" and node.exit_breakpoint:
+            return f"breakpoint at the exit of {token.node}"
+        if token.state != "ENTER":
+            return None
+        if node.entry_breakpoint:
+            return f"breakpoint at the entry of {token.node}"
+        if limits.until == token.node:
+            return f"until {token.node}"
+        steps = self.state.step_count - self._steps_before
+        if limits.max_steps is not None and steps >= limits.max_steps:
+            return f"max-steps {limits.max_steps}"
+        return None
+
+    def _hook(self, token: Token) -> str:
+        """The hook that performs the present state of `token`, or "" if there is none to call."""
+        node = self.graph.nodes[token.node]
+        hook = HOOK_OF_STATE.get(token.state, "")
+        if hook not in node.hooks or (token.state == "EXECUTE" and node.skip_execute):
+            return ""
+        return hook
+
+    def _call(self, token: Token, hook: str) -> None:
+        node = self.graph.nodes[token.node]
+        if hook == "step_execute" and "step_make_safe" in node.hooks:
+            self.state.armed = [name for name in self.state.armed if name != node.name]
+            self.state.armed.append(node.name)
+        self.in_flight.add(token.node)
+        self._out.append(CallHook(token.node, hook, node.timeout_s))
+
+    def _pass(self, token: Token) -> None:
+        """Perform a state that has no hook to call."""
+        node = self.graph.nodes[token.node]
+        if token.state == "ADVANCE":
+            arrows = self.graph.open_arrows(token.node)
+            choice = tuple(key for key in arrows if key != node.error_arrow_key)
+            if len(choice) > 1:
+                error = (
+                    f"several arrows are open ({', '.join(choice)}), and no step_advance chooses"
+                )
+                self._hook_failed(token, HookFailed(token.node, error))
+                return
+            token.arrows = choice or (COMPLETE,)
+        skipped = token.state == "EXECUTE" and node.skip_execute
+        self._performed(token, {"skipped": True} if skipped else {})
+
+    def _leave(self, token: Token) -> None:
+        """`token` has performed JUMP: follow its arrows."""
+        del self.state.tokens[token.node]
+        self.state.step_count += 1
+        if token.pending:
+            self._activate(token.node, pending=token.pending - 1)
+        if COMPLETE_ERROR in token.arrows:
+            self._failure = self._failure or f"{token.node} returned COMPLETE_ERROR"
+        for target in followed(self.graph, token):
+            self._arrive(target, token.node)
+
+    def _arrive(self, name: str, source: str) -> None:
+        """An arrow from `source` was followed to the node `name`."""
+        if self.graph.nodes[name].join_all:
+            arrived = self.state.arrivals.setdefault(name, [])
+            arrived.append(source)
+            missing = self.graph.sources_into(name).difference(arrived)
+            if missing:
+                waits = {"event": "join_wait", "node": name, "missing": sorted(missing)}
+                self._out.append(Record(waits))
+                return
+            for needed in self.graph.sources_into(name):
+                arrived.remove(needed)
+            if not arrived:
+                del self.state.arrivals[name]
+        if name in self.state.tokens:
+            self.state.tokens[name].pending += 1
+        else:
+            self._activate(name)
+
+    def _activate(self, name: str, pending: int = 0) -> None:
+        token = self.state.tokens[name] = Token(name, pending=pending)
+        self._entered.append(token)
+        self._moved(token, "activate")
+
+    def _jump(self) -> None:
+        left = [f"{token.node} in {token.state}" for token in self.state.tokens.values()]
+        self._out.append(Record({"event": "jump", "node": self._jump_target, "left": left}))
+        self._ready.clear()
+        self.state.tokens.clear()
+        self.state.arrivals.clear()
+        self._activate(self._jump_target)
+        self._jump_target = ""
+
+    # --- ending ---
+
+    def _conclude(self) -> None:
+        """Nothing is in flight and nothing can go on: rest, finish, or wait for a back-off."""
+        state = self.state
+        if not self._failure and not state.tokens:
+            self._failure = self._unfinished_joins()
+        if self._failure:
+            state.move("fail")
+            self._out.append(Finish(False, self._failure))
+        elif not state.tokens:
+            state.move("succeed")
+            self._out.append(Finish(True))
+        elif self._pause_reason:
+            state.move("rest")
+            self._out.append(Rest(self._pause_reason))
+
+    def _unfinished_joins(self) -> str:
+        for name, arrived in self.state.arrivals.items():
+            missing = ", ".join(sorted(self.graph.sources_into(name).difference(arrived)))
+            return f"join {name} waits for {missing}, which ended without an arrow to it"
+        return ""
+
+    # --- names and look-ups ---
+
+    def _token(self, node: str) -> Token:
+        token = self.state.tokens.get(node)
+        if token is None:
+            raise IllegalMoveError(
+                f"{node} is not active", hint=f"active: {', '.join(self.state.tokens) or 'none'}"
+            )
+        return token
+
+    def _landed(self, node: str) -> Token:
+        """The token of a hook that came back."""
+        if node not in self.in_flight:
+            raise IllegalMoveError(
+                f"no hook of {node} is in flight",
+                hint=f"in flight: {', '.join(sorted(self.in_flight)) or 'none'}",
+            )
+        self.in_flight.discard(node)
+        return self._token(node)
+
+    def _wrong_choice(self, node: str, keys: tuple[str, ...]) -> str:
+        """What is wrong with the arrow keys that step_advance returned, or ""."""
+        names = list(self.graph.open_arrows(node))
+        ends = [COMPLETE, COMPLETE_ERROR]
+        for key in keys:
+            if key not in names and key not in ends and key != self_arrow_key(node):
+                hint = did_you_mean(key, [*names, *ends])
+                return f"step_advance returned {key!r}, which is no open arrow of {node}; {hint}"
+        if len(set(keys)) != len(keys):
+            return f"step_advance returned an arrow twice: {', '.join(keys)}"
+        if len(keys) > 1 and (COMPLETE in keys or COMPLETE_ERROR in keys):
+            return f"step_advance returned an end among other arrows: {', '.join(keys)}"
+        return "" if keys else "step_advance returned no arrow"
+
+    def _record(self, kind: str, token: Token, **facts: Any) -> None:
+        event = {"event": kind, "node": token.node, "state": token.state, "attempt": token.attempt}
+        self._out.append(Record(event | facts))
