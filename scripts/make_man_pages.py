@@ -1,0 +1,37 @@
+"""Writes the man page of each console command: `python scripts/make_man_pages.py DIRECTORY`.
+
+hatch_build.py runs it when a wheel is built. The commands are those of pyproject.toml; each page is
+made from the parser that the command itself uses, `get_parser()` of its module.
+"""
+
+import importlib
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from argparse_manpage.manpage import Manpage
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def write_man_pages(directory: Path) -> None:
+    """Write `<command>.1` for every console command of the project into `directory`."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    directory.mkdir(parents=True, exist_ok=True)
+    for command, entry_point in project["scripts"].items():
+        sys.argv = [command]  # argparse takes the program's name from here
+        parser = importlib.import_module(entry_point.partition(":")[0]).get_parser()
+        page = Manpage(parser)
+        page.source = f"{project['name']} {project['version']}"
+        page.manual = "Octo Step Engine"
+        page.description = (parser.description or "").partition("\n")[0]
+        (directory / f"{command}.1").write_text(str(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    os.environ["COLUMNS"] = "100"  # a page must not depend on the terminal it was made in
+    sys.path.insert(0, str(PROJECT / "modules"))
+    write_man_pages(Path(sys.argv[1]))
