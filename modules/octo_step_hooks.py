@@ -1,0 +1,195 @@
+"""What a hook call is, what came of it, and how its return value is judged.
+
+Shared by the engine's process and the worker processes, so it imports next to nothing.
+A node's hook never ends its caller: whatever it returns or raises becomes a `HookResult`.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from types import CoroutineType
+from typing import Any, Final
+
+TEXT_LIMIT: Final = 2_000
+TRACEBACK_LIMIT: Final = 20_000
+VALUE_LIMIT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class HookCall:
+    """One hook of one node, to be called once.
+
+    A call with `timeout_s` runs in a worker process, where it can be killed. Give all hooks of a
+    node the same limit: the node's object, and what its hooks keep in it, then lives in one place.
+    """
+
+    node: str
+    hook: str
+    timeout_s: float | None = None
+
+
+@dataclass(slots=True)
+class HookResult:
+    """What came of a call. `error` is None exactly when the hook succeeded.
+
+    `arrows` is set by a `step_advance` that succeeded (None if the node has no such hook), `answer`
+    by a `step_probe`. `value` is what came back, as JSON can hold it: itself when short and plain,
+    else a short repr. `survivors` tells of processes that left the step's process group.
+    """
+
+    node: str
+    hook: str
+    error: str | None = None
+    traceback: str = ""
+    arrows: list[str] | None = None
+    answer: str | None = None
+    value: Any = None
+    duration_s: float = 0.0
+    timed_out: bool = False
+    interrupted: bool = False
+    survivors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NodeSource:
+    """Where node classes come from: a library, and the module of each node.
+
+    Any object with these three attributes and `make` serves; a worker process makes its own
+    objects from `library`, the node's module and `verbose`.
+    """
+
+    library: Path
+    modules: Mapping[str, str]
+    verbose: bool = False
+
+    def make(self, node: str) -> object:
+        """A new object of the node's class. Raises what loading or `__init__` raises."""
+        from octo_step_lib import load_node, make_node
+
+        return make_node(load_node(self.library, self.modules[node], node), node, self.verbose)
+
+
+class NodeObjects:
+    """The node objects of one process: made at first use, one per node, kept for the run.
+
+    Calls of different nodes may come from different threads; calls of one node must not overlap.
+    """
+
+    def __init__(self, make: Callable[[str], object]) -> None:
+        self._make = make
+        self._objects: dict[str, object] = {}
+
+    def perform(self, node: str, hook: str) -> HookResult:
+        """Calls the hook on the node's object, which is made first where there is none yet."""
+        try:
+            instance = self._objects[node]
+        except KeyError:
+            result = HookResult(node, hook)
+            try:
+                instance = self._objects[node] = self._make(node)
+            except BaseException as exc:
+                _tell_exception(result, exc, "the node can't be made: ")
+                return result
+        return perform(instance, node, hook)
+
+
+def perform(instance: object, node: str, hook: str) -> HookResult:
+    """Calls a hook and judges it; whatever the hook does, this returns a result.
+
+    A hook that the object doesn't have succeeds, with `arrows` and `answer` None.
+    """
+    result = HookResult(node, hook)
+    started = perf_counter()
+    try:
+        method = getattr(instance, hook, None)
+        if method is not None:
+            _judge(result, method())
+    except BaseException as exc:
+        _tell_exception(result, exc)
+    result.duration_s = perf_counter() - started
+    return result
+
+
+def _judge(result: HookResult, value: Any) -> None:
+    """Writes into the result what the value that a hook returned means."""
+    if result.hook == "step_advance":
+        keys = [value] if isinstance(value, str) else value
+        if isinstance(keys, list | tuple) and keys and all(isinstance(key, str) for key in keys):
+            result.arrows = [str.__str__(key) for key in keys]  # a str enum's own __str__ differs
+            result.value = result.arrows if len(keys) > 1 else result.arrows[0]
+            return
+        wanted = "step_advance returns an arrow key, or a list of arrow keys"
+    elif result.hook == "step_probe":
+        if isinstance(value, str) and value in ("rerun", "done"):
+            result.answer = result.value = str.__str__(value)
+            return
+        wanted = "step_probe returns 'rerun' or 'done'"
+    else:
+        if value is None or (isinstance(value, int) and value == 0 and not isinstance(value, bool)):
+            result.value = None if value is None else 0
+            return
+        wanted = "a hook returns 0 or None for success"
+    if isinstance(value, CoroutineType):
+        value.close()  # else Python warns about it at some later time, in an unrelated place
+        wanted = "hooks are plain functions, not 'async def'"
+    result.value = _plain_value(value)
+    result.error = f"returned {_short_repr(value)}: {wanted}"
+
+
+def _tell_exception(result: HookResult, exc: BaseException, prefix: str = "") -> None:
+    """Writes an exception into the result: text, traceback without the frames of this module."""
+    if isinstance(exc, KeyboardInterrupt):
+        result.interrupted = True
+        result.error = "interrupted"
+        return
+    if isinstance(exc, SystemExit):
+        text = f"called sys.exit({_short_repr(exc.code)}): a hook returns 0 or None for success"
+    else:
+        text = f"{type(exc).__name__}: {_safely(str, exc)}".removesuffix(": ")
+    result.error = prefix + printable(text, TEXT_LIMIT)
+    import traceback  # only a failure pays for it
+
+    below = exc.__traceback__.tb_next if exc.__traceback__ else None
+    lines = _safely(lambda e: "".join(traceback.format_exception(type(e), e, below)), exc)
+    result.traceback = printable(lines, TRACEBACK_LIMIT)
+
+
+def _plain_value(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value) is int and abs(value) < 2**53:
+        return value
+    if type(value) is str and len(value) <= VALUE_LIMIT:
+        return printable(value, VALUE_LIMIT)
+    return _short_repr(value)
+
+
+def _short_repr(value: object) -> str:
+    return printable(_safely(_brief.repr, value), VALUE_LIMIT)
+
+
+def _safely(describe: Callable[[Any], str], value: object) -> str:
+    """What `describe` says of a value whose own code may raise, exit or return nonsense."""
+    try:
+        return str.__str__(describe(value))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return f"<{type(value).__name__} that can't be described>"
+
+
+def printable(text: str, limit: int) -> str:
+    """The text as UTF-8 can hold it, shortened in the middle to about `limit` characters."""
+    if len(text) > limit:
+        half = limit // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = VALUE_LIMIT
+_brief.maxlist = _brief.maxtuple = _brief.maxdict = _brief.maxset = 8
