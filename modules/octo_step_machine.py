@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from octo_errors import IllegalMoveError, did_you_mean
-from octo_step_graph import StepGraph, self_arrow_key
+from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, self_arrow_key
 from octo_step_states import RunState, Token, followed
 
 HOOK_OF_STATE = {
@@ -25,7 +25,6 @@ HOOK_OF_STATE = {
     "ADVANCE": "step_advance",
     "EXIT": "step_exit",
 }
-COMPLETE, COMPLETE_ERROR = "COMPLETE", "COMPLETE_ERROR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +256,8 @@ class StepMachine:
     def _start(self) -> None:
         self.state.move("start")
         self.state.move("run")
+        if self._jump_target:
+            return
         for token in list(self.state.tokens.values()):
             if token.retry_due is not None:
                 continue
@@ -350,7 +351,7 @@ class StepMachine:
 
     def _go_on(self) -> None:
         """Move every ready token up to its next hook, over one arrow at most; see what is left."""
-        if self._jump_target and not self.in_flight:
+        if self._jump_target and not self.in_flight and self.state.state == "RUNNING":
             self._jump()
         later: list[Token] = []
         while self._ready:
@@ -412,8 +413,7 @@ class StepMachine:
         """Perform a state that has no hook to call."""
         node = self.graph.nodes[token.node]
         if token.state == "ADVANCE":
-            arrows = self.graph.open_arrows(token.node)
-            choice = tuple(key for key in arrows if key != node.error_arrow_key)
+            choice = self.graph.default_arrows(token.node)
             if len(choice) > 1:
                 error = (
                     f"several arrows are open ({', '.join(choice)}), and no step_advance chooses"
@@ -473,6 +473,8 @@ class StepMachine:
     def _conclude(self) -> None:
         """Nothing is in flight and nothing can go on: rest, finish, or wait for a back-off."""
         state = self.state
+        if state.state != "RUNNING":
+            return  # a request that came before the start
         if not self._failure and not state.tokens:
             self._failure = self._unfinished_joins()
         if self._failure:

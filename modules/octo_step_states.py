@@ -3,7 +3,8 @@
 `transitions` models every legal move, one `Machine` for each table, shared by all models:
 
     engine  INACTIVE -> STARTUP -> RUNNING -> COMPLETE_SUCCESS | COMPLETE_ERROR
-            (a run that rests goes from RUNNING to INACTIVE, and starts from there again)
+            (a run that rests goes from RUNNING to INACTIVE, and starts from there again; so does
+            a run that has ended, when it is told to jump to a node)
     step    INACTIVE -> ENTER -> EXECUTE -> ADVANCE -> EXIT -> JUMP -> INACTIVE
 
 In the parameter file, the group `active_steps` is the engine's own record of the active nodes. The
@@ -17,9 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from transitions import Machine, MachineError
+
 from octo_errors import IllegalMoveError, InstanceError, did_you_mean
 from octo_step_graph import StepGraph, self_arrow_key
-from transitions import Machine, MachineError
 
 STEP_STATES = ("INACTIVE", "ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
 STEP_MOVES = (
@@ -42,6 +44,9 @@ ENGINE_MOVES = (
     ("rest", "RUNNING", "INACTIVE"),
     ("succeed", "RUNNING", "COMPLETE_SUCCESS"),
     ("fail", "RUNNING", "COMPLETE_ERROR"),
+    ("jump", "INACTIVE", "INACTIVE"),
+    ("jump", "COMPLETE_SUCCESS", "INACTIVE"),
+    ("jump", "COMPLETE_ERROR", "INACTIVE"),
 )
 GLOBAL, ACTIVE, ARRIVALS = "global_parameters", "active_steps", "join_arrivals"
 
@@ -108,7 +113,7 @@ class Token:
         if self.attempt > 1:
             record["attempt"] = self.attempt
         if self.retry_due is not None:
-            record["retry_due"] = datetime.fromtimestamp(self.retry_due, UTC).isoformat()
+            record["retry_due"] = _iso(self.retry_due)
         if self.arrows:
             record["arrows"] = list(self.arrows)
         if self.held:
@@ -170,17 +175,30 @@ class RunState:
         """Has the run ended, well or not?"""
         return self.state.startswith("COMPLETE_")
 
-    def store(self, data: dict[str, Any], graph: StepGraph) -> None:
-        """Write this state into the groups of the parameter file."""
+    def jump(self, node: str) -> None:
+        """Of a run that rests or has ended: leave all, and stand at the entry of `node`."""
+        self.move("jump")
+        self.tokens = {node: Token(node, "ENTER", held=True)}
+        self.arrivals = {}
+        self.current = node
+
+    def store(self, data: dict[str, Any], graph: StepGraph, now: float) -> None:
+        """Write this state, as it is at the time `now`, into the groups of the parameter file."""
         shared = data.setdefault(GLOBAL, {})
         if self.current not in self.tokens and self.tokens:
             self.current = next(reversed(self.tokens))
         token = self.tokens.get(self.current)
+        state = "INACTIVE" if token is None else token.state
+        if (shared.get("current_step_node"), shared.get("current_step_state")) != (
+            self.current,
+            state,
+        ):
+            shared["current_step_since"] = _iso(now)
         targets = [] if token is None else followed(graph, token)
         shared["step_engine_state"] = self.state
         shared["current_step_node"] = self.current
         shared["current_step_module"] = graph.nodes[self.current].module if self.current else ""
-        shared["current_step_state"] = "INACTIVE" if token is None else token.state
+        shared["current_step_state"] = state
         shared["next_step_node"] = ",".join(targets)
         shared["next_step_module"] = ",".join(graph.nodes[name].module for name in targets)
         shared["engine_step_count"] = self.step_count
@@ -245,6 +263,10 @@ def followed(graph: StepGraph, token: Token) -> list[str]:
         for key in token.arrows
         if key in arrows or key == stay
     ]
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def _group(data: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,0 +1,464 @@
+"""The engine: carries out what the machine decides, and keeps the state in the parameter file.
+
+One loop in one thread. What happened (results of hooks, back-offs that are over, requests in the
+parameter file) goes to `StepMachine`; what it decides is written to the event log, then to the
+parameter file in one transaction, and only then are the next hooks called. So a kill at any
+instant leaves a file from which the next run goes on: a hook that was running, or about to, is
+performed again as its node's `on_interrupt` says; a hook that had finished, and whose next state
+is in the file, is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from octo_errors import LibraryError, UsageError, did_you_mean
+from octo_instance_dir import InstanceDir, merge_missing, reset_instance
+from octo_step_events import EventLog
+from octo_step_executors import Executor, HookCall, HookResult, NodeSource, make_executor
+from octo_step_graph import StepGraph
+from octo_step_lib import StepLibrary
+from octo_step_machine import (
+    CallHook,
+    Event,
+    Finish,
+    HookDone,
+    HookFailed,
+    HookInterrupted,
+    Instruction,
+    JumpRequested,
+    Limits,
+    PauseRequested,
+    ProbeAnswered,
+    Record,
+    Rest,
+    RetryDue,
+    SetResult,
+    Started,
+    StepMachine,
+    StopRequested,
+    Tick,
+)
+from octo_step_output import StepOutput
+from octo_step_states import GLOBAL, RunState
+
+REQUESTS = ("pause_request_bool", "stop_request_bool", "jump_request_node")
+STATUS_KEY = "step_results_key_last_status"
+POLL_SECONDS = 0.25
+EXIT_SUCCESS, EXIT_ERROR, EXIT_PAUSED, EXIT_INTERRUPTED = 0, 1, 3, 130
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended or rests.
+
+    Attributes:
+        engine_state: `COMPLETE_SUCCESS`, `COMPLETE_ERROR`, or `INACTIVE` for a run that rests.
+        reason: Why, in a few words; empty after success.
+        armed: Nodes whose `step_make_safe` is still owed.
+        exit_code: What a command line ends with.
+    """
+
+    engine_state: str
+    reason: str
+    armed: tuple[str, ...] = ()
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:  # noqa: D102  (told above)
+        if self.interrupted:
+            return EXIT_INTERRUPTED
+        codes = {"COMPLETE_SUCCESS": EXIT_SUCCESS, "COMPLETE_ERROR": EXIT_ERROR}
+        return codes.get(self.engine_state, EXIT_PAUSED)
+
+
+class StepEngine:
+    """Runs one instance.
+
+    Args:
+        instance: The instance's directory.
+        executor: Where hooks run: `serial`, `threads` or `processes`.
+        workers: How many hooks may run at once; None leaves it to the executor.
+        verbose: Passed to the nodes as `verbose_flag`.
+        strict: Refuse to go on with a library that has changed since the run began.
+        observer: Called with each event once it is in the log. Its mistakes are logged, no more.
+        sink: Called with (node, bytes) for what a hook writes to its stdout and stderr.
+
+    Every method that drives hooks takes the run lock, and raises EngineBusyError when another
+    engine has it, LibraryError when the library has errors, and LockTimeoutError,
+    ParameterFileError or EventLogError when state can't be kept; the state on disk is then the one
+    before the call that failed.
+    """
+
+    def __init__(
+        self,
+        instance: InstanceDir,
+        *,
+        executor: str = "serial",
+        workers: int | None = None,
+        verbose: bool = False,
+        strict: bool = False,
+        observer: Callable[[dict[str, Any]], None] | None = None,
+        sink: Callable[[str, bytes], None] | None = None,
+    ) -> None:
+        self.instance = instance
+        self._executor_kind = executor
+        self._workers = workers
+        self._verbose = verbose
+        self._strict = strict
+        self._observer = observer
+        self._sink = sink
+        self._executor: Executor | None = None
+        self._asked_to_pause = ""
+        self._interrupted = False
+
+    # --- what a user asks for ---
+
+    def run(
+        self, *, max_steps: int | None = None, until: str | None = None, fresh: bool = False
+    ) -> Outcome:
+        """Start, or go on, until the run ends or is to rest; `fresh` puts an old run away first."""
+        with self.instance.run_lock():
+            if fresh:
+                reset_instance(self.instance)
+            with self._session(Limits(max_steps=max_steps, until=until)) as session:
+                if until is not None:
+                    _known(until, session.graph)
+                return session.drive([Started()])
+
+    def step(self) -> Outcome:
+        """Perform ENTER and EXECUTE of the current node."""
+        return self._single("ADVANCE", ("ENTER", "EXECUTE"), "advance")
+
+    def advance(self) -> Outcome:
+        """Perform ADVANCE, EXIT and JUMP of the current node."""
+        return self._single("ENTER", ("ADVANCE", "EXIT", "JUMP"), "step")
+
+    def _single(self, rest_at: str, states: tuple[str, ...], other: str) -> Outcome:
+        with (
+            self.instance.run_lock(),
+            self._session(Limits(at_state=rest_at)) as session,
+        ):
+            for token in session.run.tokens.values():
+                if token.state not in states:
+                    raise UsageError(
+                        f"{token.node} stands at {token.state}",
+                        hint=f"the next command is `{other}`",
+                    )
+            if not session.run.tokens and "ENTER" not in states and not session.run.finished:
+                raise UsageError("no node has been entered yet", hint=f"begin with `{other}`")
+            return session.drive([Started()])
+
+    def stop(self, reason: str = "stopped by request") -> Outcome:
+        """End a run that rests, without success; the armed nodes make safe."""
+        with self.instance.run_lock(), self._session(Limits()) as session:
+            return session.drive([StopRequested(reason), Started()])
+
+    def make_safe(self) -> Outcome:
+        """Run `step_make_safe` of the armed nodes, newest first."""
+        with self.instance.run_lock(), self._session(Limits()) as session:
+            session.make_safe()
+            return session.outcome()
+
+    def jump(self, node: str) -> None:
+        """Let a run that rests, or has ended, go on at `node` when it is started next."""
+        with self.instance.run_lock(), self._session(Limits()) as session:
+            session.jump(_known(node, session.graph))
+
+    # --- what may be called while it runs, from signal handlers and other threads ---
+
+    def request_pause(self, reason: str) -> None:
+        """Rest as soon as the hooks in flight are done."""
+        self._asked_to_pause = reason
+        if self._executor is not None:
+            self._executor.wake()
+
+    def interrupt(self) -> None:
+        """Break the hooks in flight off, and rest."""
+        self._interrupted = True
+        self.request_pause("interrupted")
+        if self._executor is not None:
+            self._executor.interrupt()
+
+    # --- a session: everything that is open while hooks may be called ---
+
+    @contextmanager
+    def _session(self, limits: Limits) -> Iterator[_Session]:
+        library, graph, _ = self.instance.load()
+        modules = {name: node.module for name, node in graph.nodes.items()}
+        source = NodeSource(library.path, modules, self._verbose)
+        log = EventLog(self.instance.path, durability=self.instance.parameters.durability)
+        output = StepOutput(self.instance.path, self._sink)
+        try:
+            self._executor = make_executor(
+                self._executor_kind, source, self.instance.path, self._workers, output
+            )
+            session = _Session(self, library, graph, limits, log, self._executor)
+            try:
+                yield session
+            finally:
+                left = self._executor.close()
+                if left:
+                    session.write_events([{"event": "left_running", "what": left}])
+        finally:
+            self._executor = None
+            output.close()
+            log.close()
+
+    def _observe(self, event: dict[str, Any]) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception:
+            _log.exception("an observer failed at the event %s", event.get("event"))
+
+
+class _Session:
+    """One stretch of driving an instance, from one start to the next rest or the end."""
+
+    def __init__(
+        self,
+        engine: StepEngine,
+        library: StepLibrary,
+        graph: StepGraph,
+        limits: Limits,
+        log: EventLog,
+        executor: Executor,
+    ) -> None:
+        self.engine = engine
+        self.library = library
+        self.graph = graph
+        self.parameters = engine.instance.parameters
+        self.run = RunState.load(self.parameters.read(), graph)
+        self.machine = StepMachine(graph, self.run, limits)
+        self._log = log
+        self._executor = executor
+        self._ending: Rest | Finish | None = None
+        self._repeated: set[str] = set()
+        self._reason = ""
+
+    def outcome(self) -> Outcome:
+        """How the run stands."""
+        return Outcome(
+            self.run.state, self._reason, tuple(self.run.armed), self.engine._interrupted
+        )
+
+    def drive(self, events: list[Event]) -> Outcome:
+        """Feed the machine, and do as it says, until the run ends or rests."""
+        if self.run.finished:
+            self._reason = self.parameters.read()[GLOBAL].get("end_reason", "")
+            self.make_safe()
+            return self.outcome()
+        self._begin()
+        while self._ending is None:
+            self._take(events)
+            if self._ending is None:
+                events = [Tick()] if self.machine.ready else self._wait()
+        if isinstance(self._ending, Finish):
+            self.make_safe()
+        return self.outcome()
+
+    def jump(self, node: str) -> None:
+        """Stand at the entry of `node`, whatever was active."""
+        left = [f"{token.node} in {token.state}" for token in self.run.tokens.values()]
+        self._log.run_id = self.parameters.read()[GLOBAL].get("run_id") or _new_run_id()
+        self.write_events([{"event": "jump", "node": node, "left": left}])
+        self.run.jump(node)
+        with self.parameters.transaction() as data:
+            self.run.store(data, self.graph, time.time())
+            data[GLOBAL].update(run_id=self._log.run_id, pause_reason=f"jump to {node}")
+
+    def make_safe(self) -> None:
+        """Run the make-safe hooks that are owed, newest first; one that fails stays owed."""
+        for node in reversed(list(self.run.armed)):
+            call = HookCall(node, "step_make_safe", self.graph.nodes[node].timeout_s)
+            result = self._call_and_wait(call)
+            event = {"event": "make_safe", "node": node, **_facts(result)}
+            if result.error is None and not result.interrupted:
+                self.run.armed.remove(node)
+            else:
+                event["error"] = result.error or "interrupted"
+            self.write_events([event])
+            with self.parameters.transaction() as data:
+                self.run.store(data, self.graph, time.time())
+
+    # --- beginning ---
+
+    def _begin(self) -> None:
+        """Say in the log and in the file that the run starts or goes on; make safe after a kill."""
+        goes_on = bool(self.run.tokens)
+        changed = self.engine.instance.changed_files(self.library.path) if goes_on else []
+        if changed and self.engine._strict:
+            raise LibraryError(
+                f"the library has changed since this run began: {', '.join(changed)}",
+                hint="undo the changes, run without --strict, or begin anew with `run --fresh`",
+            )
+        if not goes_on:
+            self.engine.instance.pin(self.library.path)
+        shared = self.parameters.read()[GLOBAL]
+        self._log.run_id = (goes_on and shared.get("run_id")) or _new_run_id()
+        kind = "resume" if goes_on else "run_start"
+        crash = {"crashed": True} if self.run.crashed else {}
+        events = [{"event": kind, "executor": self.engine._executor_kind, **crash}]
+        if changed:
+            events.append({"event": "library_changed", "files": changed})
+        self.write_events(events)
+        with self.parameters.transaction() as data:
+            merge_missing(data, self.library)
+            data[GLOBAL].update(
+                run_id=self._log.run_id,
+                step_engine_instance_path=str(self.engine.instance.path),
+                resumed_bool=goes_on,
+                pause_reason="",
+                end_reason="",
+            )
+        if self.run.crashed:
+            self.make_safe()
+
+    # --- the loop ---
+
+    def _take(self, events: list[Event]) -> None:
+        """Let the machine decide, keep what it decided, then call the hooks it wants called."""
+        with self.parameters.transaction() as data:
+            asked = self._requests(data)
+            if not asked and not events:
+                return
+            now = time.time()
+            instructions: list[Instruction] = []
+            for event in [*asked, *events]:
+                instructions += self.machine.handle(event, now)
+            self._note_repeats(events, data)
+            records = self._keep(instructions, data)
+            self.run.store(data, self.graph, now)
+            logged = self._log.append(*records)
+        for event in logged:
+            self.engine._observe(event)
+        for instruction in instructions:
+            if isinstance(instruction, CallHook):
+                self._executor.submit(
+                    HookCall(instruction.node, instruction.hook, instruction.timeout_s)
+                )
+
+    def _keep(self, instructions: list[Instruction], data: dict[str, Any]) -> list[dict[str, Any]]:
+        """Put results and endings into `data`; return the events for the log."""
+        records = []
+        for instruction in instructions:
+            match instruction:
+                case Record(event):
+                    records.append(event)
+                case SetResult(node, status, error):
+                    _set_result(data.setdefault(node, {}), status, error)
+                case Rest(reason):
+                    self._ending, self._reason = instruction, reason
+                    data[GLOBAL]["pause_reason"] = reason
+                    records.append({"event": "pause", "reason": reason, "armed": self.run.armed})
+                case Finish(success, reason):
+                    self._ending, self._reason = instruction, reason
+                    if success:
+                        self.run.armed.clear()
+                    data[GLOBAL]["end_reason"] = reason
+                    end = {"event": "run_end", "engine_state": self.run.state, "reason": reason}
+                    records.append(end)
+        return records
+
+    def _note_repeats(self, events: list[Event], data: dict[str, Any]) -> None:
+        """`resumed_bool` is true while the hooks are performed with which a run went on."""
+        if any(isinstance(event, Started) for event in events):
+            self._repeated = set(self.machine.in_flight) if data[GLOBAL]["resumed_bool"] else set()
+        elif self._repeated:
+            self._repeated &= self.machine.in_flight
+        if not self._repeated:
+            data[GLOBAL]["resumed_bool"] = False
+
+    def _requests(self, data: dict[str, Any]) -> list[Event]:
+        """Take the requests out of the file, and the one that a signal handler left."""
+        shared = data[GLOBAL]
+        events: list[Event] = []
+        if self.engine._asked_to_pause:
+            events.append(PauseRequested(self.engine._asked_to_pause))
+            self.engine._asked_to_pause = ""
+        if not shared.keys().isdisjoint(REQUESTS):
+            pause, stop, jump = (shared.pop(name, None) for name in REQUESTS)
+            if pause:
+                events.append(PauseRequested("pause requested"))
+            if stop:
+                events.append(StopRequested("stop requested"))
+            if jump in self.graph.nodes:
+                events.append(JumpRequested(jump))
+            elif jump:
+                events.append(PauseRequested(f"asked to jump to an unknown node {jump!r}"))
+        return events
+
+    def _wait(self) -> list[Event]:
+        """Block until something has happened, or until it is time to look at the file again."""
+        due = self.machine.retries_due()
+        timeout = None if self.machine.in_flight else POLL_SECONDS
+        if due:
+            wait = max(0.0, due[0][0] - time.time())
+            timeout = wait if timeout is None else min(timeout, wait)
+        events = [_as_event(result) for result in self._executor.wait(timeout)]
+        now = time.time()
+        return [*events, *(RetryDue(node) for when, node in due if when <= now)]
+
+    def _call_and_wait(self, call: HookCall) -> HookResult:
+        self._executor.submit(call)
+        while True:
+            for result in self._executor.wait(None):
+                return result
+
+    def write_events(self, events: list[dict[str, Any]]) -> None:
+        """Append to the log, and tell the observer."""
+        for event in self._log.append(*events):
+            self.engine._observe(event)
+
+
+def _as_event(result: HookResult) -> Event:
+    if result.interrupted:
+        return HookInterrupted(result.node)
+    if result.hook == "step_probe":
+        return ProbeAnswered(result.node, None if result.error else result.answer)
+    if result.error is not None:
+        return HookFailed(result.node, result.error, _facts(result))
+    return HookDone(result.node, tuple(result.arrows or ()), _facts(result))
+
+
+def _facts(result: HookResult) -> dict[str, Any]:
+    """What the event log tells of a hook's call, beside its node and state."""
+    facts: dict[str, Any] = {"duration_s": round(result.duration_s, 6)}
+    if result.error is None:
+        facts["return_value"] = result.value
+    if result.traceback:
+        facts["traceback"] = result.traceback
+    if result.timed_out:
+        facts["timed_out"] = True
+    if result.survivors:
+        facts["survivors"] = result.survivors
+    return facts
+
+
+def _set_result(group: dict[str, Any], status: str, error: str) -> None:
+    if status == "ERROR":
+        group["last_error"] = error
+    elif group.get(STATUS_KEY) == "ERROR":
+        group["last_error"] = ""
+    group[STATUS_KEY] = status
+
+
+def _known(node: str, graph: StepGraph) -> str:
+    if node not in graph.nodes:
+        raise UsageError(f"the library has no node {node!r}", hint=did_you_mean(node, graph.nodes))
+    return node
+
+
+def _new_run_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
