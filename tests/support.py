@@ -1,4 +1,4 @@
-"""The shapes of the shared fixtures, to annotate tests with: `from tests.support import Command`."""
+"""The types of the shared fixtures, for annotations: `from tests.support import Command`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,71 @@
+"""The quick start, in a copy of the project whose path has spaces; `.venv` apart, see beside."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import PROJECT, Command
+
+EXIT_CODES = {"--max-steps": 3}
+"""What a suggested command ends with when it has this option; 0 is the rule."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("a fresh clone")
+    for folder in ("modules", "scripts", "step_library"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / folder, copy / folder, ignore=ignored)
+    return copy
+
+
+def quickstart(project: Path) -> subprocess.CompletedProcess[str]:
+    """Start it as a user does, but with the Python of the tests in place of `.venv`'s."""
+    code = (
+        "import pathlib, sys; sys.path.insert(0, 'scripts'); import project_environment as it\n"
+        "it.prepare = lambda extras: pathlib.Path(sys.executable)\n"
+        "import quickstart; sys.exit(quickstart.main())"
+    )
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_it_runs_bringup_to_success_once_and_again_and_what_it_suggests_works(
+    project: Path, command: Command
+) -> None:
+    instance = project / "step_instances" / "bringup"
+    for _ in range(2):
+        done = quickstart(project)
+        assert done.returncode == 0, done.stdout + done.stderr
+        state = json.loads((instance / ".octo_step_engine_parameters.json").read_text())
+        assert state["global_parameters"]["step_engine_state"] == "COMPLETE_SUCCESS"
+        assert (instance / "bringup.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+    for name in re.findall(r"^ +(step_\S+|\.octo\S+|logs/|bringup\.svg) ", done.stdout, re.M):
+        assert (project / name).exists() or (instance / name).exists(), name
+    suggested = re.findall(r"^  (octo-.+?)(?:  .*)?$", done.stdout, re.M)
+    assert len(suggested) >= 5
+    for line in suggested:
+        name, *arguments = shlex.split(line)
+        script = project / "modules" / f"{name.replace('-', '_')}.py"
+        expected = [code for option, code in EXIT_CODES.items() if option in arguments] or [0]
+        tried = command(script, *arguments, cwd=project)
+        assert [tried.returncode] == expected, line + "\n" + tried.stdout + tried.stderr
+
+
+@pytest.mark.slow
+def test_it_ends_with_the_exit_code_of_what_did_not_succeed(project: Path) -> None:
+    broken = project / "step_library" / "bringup"
+    broken.rename(broken.with_name("gone"))
+    shutil.rmtree(project / "step_instances", ignore_errors=True)
+    done = quickstart(project)
+    broken.with_name("gone").rename(broken)
+    assert done.returncode == 2 and "exit code 2" in done.stderr
