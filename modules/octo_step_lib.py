@@ -1,61 +1,50 @@
-"""Finds and loads step libraries: directories of step node modules `step_node_*.py`."""
+"""Step libraries: finds them, loads their node classes, and reports every problem at once.
+
+A library is a directory of modules `step_node_*.py`; each holds one or more step node classes.
+Nothing here raises for a mistake in a library: it becomes a `Problem` with file and line. Classes
+are checked by `octo_step_declaration`, nodes and arrows by `octo_step_graph`.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any
 
-HOOKS = (
-    "step_entry",
-    "step_execute",
-    "step_advance",
-    "step_exit",
-    "step_probe",
-    "step_make_safe",
+from octo_errors import LibraryError, did_you_mean
+from octo_step_declaration import (
+    HOOKS,
+    PARAMS_INIT,
+    RESULTS_INIT,
+    NodeDeclaration,
+    declare,
+    member_of,
+    name_of,
 )
+from octo_step_import import ImportFailure, LibraryPackage, blame, error_text
+from octo_step_problem import Problem, Reporter, locate
 
+__all__ = [
+    "HOOKS",
+    "NodeDeclaration",
+    "Problem",
+    "StepLibrary",
+    "find_libraries",
+    "library_hashes",
+    "library_search_path",
+    "load_library",
+    "load_node",
+    "locate",
+    "make_node",
+    "resolve_library",
+]
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong in a library: what, where, and what to do. An error keeps it from running."""
-
-    file: str
-    line: int | None
-    message: str
-    hint: str = ""
-    severity: Literal["error", "warning"] = "error"
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        kind = "warning: " if self.severity == "warning" else ""
-        return f"{place}: {kind}{self.message}" + (f"\n  {self.hint}" if self.hint else "")
-
-
-@dataclass(frozen=True, slots=True)
-class NodeDeclaration:
-    """A step node as its author wrote it: the values are not checked yet.
-
-    Attributes:
-        graph_dict: The inner dict of this node, `step_node_graph_dict[NODE]`.
-        arrow_dict: `step_arrow_graph_dict`, arrow key -> dict of the arrow.
-        node_class: The class, or None for a node that is not made from a class (a recipe's step).
-        hooks: The names among `HOOKS` that the class defines itself.
-    """
-
-    name: str
-    module: str
-    file: Path
-    description: str = ""
-    node_class: type | None = None
-    graph_dict: dict[str, Any] = field(default_factory=dict)
-    arrow_dict: dict[str, Any] = field(default_factory=dict)
-    params_init: dict[str, Any] = field(default_factory=dict)
-    results_init: dict[str, Any] = field(default_factory=dict)
-    hooks: frozenset[str] = frozenset()
+_CLASS_LIST = "step_node_class_list"
 
 
 @dataclass(slots=True)
@@ -63,107 +52,305 @@ class StepLibrary:
     """What `load_library` found: the nodes that could be loaded, and everything that is wrong.
 
     Attributes:
+        nodes: Name -> declaration, in the order of file names and of classes in a file.
         broken: Names of the modules that could not be imported; their nodes are unknown.
     """
 
     path: Path
     name: str
-    nodes: dict[str, NodeDeclaration]
-    problems: list[Problem]
+    nodes: dict[str, NodeDeclaration] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
     broken: frozenset[str] = frozenset()
 
 
-def load_library(path: str | Path) -> StepLibrary:
-    """Import every `step_node_*.py` of a library afresh; never raises for what is in it."""
-    import importlib.util
-
-    root = Path(os.path.abspath(path))  # noqa: PTH100
-    nodes = {}
-    for file in sorted(root.glob("step_node_*.py")):
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        for cls in vars(module).values():
-            if isinstance(cls, type) and cls.__name__.startswith("step_node_"):
-                name = getattr(cls, "name", cls.__name__)
-                nodes[name] = NodeDeclaration(
-                    name,
-                    file.stem,
-                    file,
-                    getattr(cls, "description", ""),
-                    cls,
-                    getattr(cls, "step_node_graph_dict", {}).get(name, {}),
-                    getattr(cls, "step_arrow_graph_dict", {}),
-                    getattr(cls, "step_node_params_dict_init", {}),
-                    getattr(cls, "step_node_results_dict_init", {}),
-                    frozenset(hook for hook in HOOKS if hasattr(cls, hook)),
-                )
-    return StepLibrary(root, root.name, nodes, [])
-
-
-def load_node(path: str | Path, module: str, name: str) -> type:
-    """Import one module of a library and return the class of its node `name`.
-
-    Raises:
-        LibraryError: The module can't be imported or has no such node.
-    """
-    node_class = load_library(path).nodes[name].node_class
-    assert node_class is not None
-    return node_class
-
-
-def make_node(node_class: type, name: str, verbose: bool) -> object:
-    """Make the object whose hooks are called.
-
-    Raises:
-        LibraryError: Its `__init__` failed; says in which file and line.
-    """
-    return node_class(name, verbose)
+# --- finding --------------------------------------------------------------------------------------
 
 
 def library_search_path(extra: Iterable[str | Path] = ()) -> list[Path]:
-    """The directories in which libraries are looked up by name, in order."""
+    """The directories in which libraries are looked up by name, in order.
+
+    They are `extra`, those in `$OCTO_STEP_LIBRARY_PATH`, `./step_library`, and the `step_library`
+    that comes with the project: beside `modules/` in a checkout, beside this file when installed.
+    """
+    named = os.environ.get("OCTO_STEP_LIBRARY_PATH", "").split(os.pathsep)
     here = Path(__file__).resolve().parent
-    env = os.environ.get("OCTO_STEP_LIBRARY_PATH", "").split(os.pathsep)
-    own = [Path("step_library"), here.parent / "step_library", here / "step_library"]
-    return [*map(Path, extra), *(Path(entry) for entry in env if entry), *own]
+    shipped = (base / "step_library" for base in (here.parent, here))
+    return [Path(p) for p in [*extra, *filter(None, named), "step_library", *shipped]]
 
 
 def find_libraries(search_path: Iterable[str | Path]) -> dict[str, Path]:
-    """The libraries below the directories of `search_path`, name -> path; the first of a name wins."""
+    """The libraries in the directories of `search_path`, name -> absolute path.
+
+    Of two with the same name, the one in the earlier directory is found. A directory of the search
+    path that is itself a library is found, too. What can't be read is passed over.
+    """
     found: dict[str, Path] = {}
-    for directory in map(Path, search_path):
-        for file in sorted(directory.glob("*/step_node_*.py")):
-            found.setdefault(file.parent.name, file.parent)
+    for directory in map(_absolute, search_path):
+        with suppress(OSError):
+            for path in [directory, *sorted(directory.iterdir())]:
+                if path.name not in found and _is_library(path):
+                    found[path.name] = path
     return found
 
 
 def resolve_library(name_or_path: str | Path, extra: Iterable[str | Path] = ()) -> Path:
-    """The directory of a library given by its name or path.
+    """The absolute path of a library, given by its name or by a path to it.
+
+    What has a separator in it, or is `.` or `..`, is a path; anything else is looked up in
+    `library_search_path(extra)` first, then in the working directory.
 
     Raises:
-        LibraryError: There is no such library; names the nearest ones.
+        LibraryError: There is no such library; says the nearest names and where was looked.
     """
-    known = find_libraries(library_search_path(extra))
-    return known.get(str(name_or_path), Path(name_or_path))
+    text = os.path.expanduser(name_or_path)  # noqa: PTH111
+    path = _absolute(text)
+    if Path(text).name != text or text in ("", ".", ".."):
+        if path.is_dir():
+            return path
+        why, hint = _no_directory(path)
+        raise LibraryError(f"no step library at {path}: {why}", hint=hint)
+    searched = library_search_path(extra)
+    known = find_libraries(searched)
+    if text in known:
+        return known[text]
+    if _is_library(path):
+        return path
+    raise LibraryError(
+        f"no step library is called {text!r}",
+        hint=f"{did_you_mean(text, known)} Looked in: {', '.join(map(str, searched))}".strip(),
+        searched=searched,
+    )
 
 
 def library_hashes(path: str | Path) -> dict[str, str]:
-    """The sha256 of each `.py` file below a library, relative file name -> hex digest."""
+    """The sha256 of each `.py` file below a library, relative name with `/` -> hex digest, sorted.
+
+    Raises:
+        LibraryError: A file can't be read.
+    """
     import hashlib
 
-    root = Path(path)
-    files = sorted(root.rglob("*.py"))
-    return {
-        f.relative_to(root).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
+    root = str(path)
+    hashes = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if not name.endswith(".py"):
+                continue
+            file = os.path.join(folder, name)  # noqa: PTH118  (2,000 files: several times faster)
+            try:
+                with open(file, "rb") as stream:  # noqa: PTH123
+                    digest = hashlib.sha256(stream.read()).hexdigest()
+            except OSError as error:
+                raise LibraryError(f"{file}: can't be read: {error.strerror}") from error
+            hashes[file[len(root) :].lstrip(os.sep).replace(os.sep, "/")] = digest
+    return dict(sorted(hashes.items()))
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100  (keeps symlinks, as the user wrote them)
+
+
+def _is_library(path: Path) -> bool:
+    return any(path.glob("step_node_*.py"))
+
+
+def _no_directory(path: Path) -> tuple[str, str]:
+    """What is wrong with a path that is no directory, and what was meant perhaps."""
+    if path.exists():
+        return "it is a file, not a directory", f"give its directory, {path.parent}"
+    return "there is no such directory", did_you_mean(path.name, find_libraries([path.parent]))
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def load_library(path: str | Path) -> StepLibrary:
+    """Import every `step_node_*.py` of a library, and read the step node classes in them.
+
+    The files are imported afresh, as they are now. Never raises for what is in the library, or for
+    a path that is none: `problems` holds all that is wrong.
+    """
+    root = _absolute(path)
+    library = StepLibrary(root, root.name)
+    files = _node_files(library)
+    modules = _import_modules(library, files) if files else {}
+    library.broken = frozenset(files).difference(modules)
+    for module, imported in modules.items():
+        for node_class in _classes_of(imported, files[module], library.problems):
+            _add(library, declare(node_class, module, files[module], library.problems))
+    _compare_initial_values(library)
+    return library
+
+
+def load_node(path: str | Path, module: str, name: str) -> type:
+    """The class of the node `name`, importing only the module that holds it, once per process.
+
+    Raises:
+        LibraryError: The module can't be imported, or has no such node.
+    """
+    root = _absolute(path)
+    file = root / f"{module}.py"
+    if not file.is_file():
+        raise LibraryError(f"{file}: there is no such file", hint="was the library moved?")
+    package = LibraryPackage(root, fresh=False)
+    try:
+        with package.importing():
+            imported = package.load(module)
+    except ImportFailure as failure:
+        raise LibraryError(str(_import_problem(failure, ()))) from failure
+    classes = {name_of(found): found for found in _classes_of(imported, file, [])}
+    if name not in classes:
+        raise LibraryError(f"{file}: has no node {name!r}", hint=did_you_mean(name, classes))
+    return classes[name]
+
+
+def make_node(node_class: type, name: str, verbose: bool) -> object:
+    """Make the object whose hooks are called: `node_class(name, verbose)`.
+
+    A class without `__init__` gets `name` and `verbose_flag` as attributes.
+
+    Raises:
+        LibraryError: Its `__init__` raised something; says in which file and line.
+    """
+    try:
+        if member_of(node_class, "__init__") or member_of(node_class, "__new__"):
+            return node_class(name, verbose)
+        node: Any = node_class()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        file = getattr(sys.modules.get(node_class.__module__), "__file__", None) or "?"
+        place, line = blame(error, os.path.dirname(file)) or (file, None)  # noqa: PTH120
+        message = f"node {name!r} can't be made: {error_text(error)}"
+        hint = "see its __init__(self, name, verbose_flag=False)"
+        raise LibraryError(str(Problem(place, line, message)), hint=hint) from error
+    with suppress(AttributeError):  # a class with __slots__ has no room for them
+        node.name, node.verbose_flag = name, verbose
+    return node
+
+
+def _node_files(library: StepLibrary) -> dict[str, Path]:
+    """The node modules of a library, module name -> file, sorted."""
+    root, problems = library.path, library.problems
+    try:
+        names = sorted(os.listdir(root))  # noqa: PTH208
+    except OSError as error:
+        why, hint = f"can't be read: {error.strerror}", ""
+        if not root.is_dir():
+            why, hint = _no_directory(root)
+        problems.append(Problem(str(root), None, why, hint))
+        return {}
+    files = {name[:-3]: root / name for name in names if _is_node_file(name)}
+    if not files:
+        inner = ", ".join(str(path) for path in find_libraries([root]).values())
+        hint = f"libraries below it: {inner}" if inner else "a library needs at least one node"
+        problems.append(Problem(str(root), None, "has no step node file, step_node_*.py", hint))
+    for module, file in list(files.items()):
+        if "." in module:
+            message = "a module can't have a dot in its name"
+            problems.append(Problem(str(file), None, message, "rename the file"))
+        elif not file.is_file():
+            problems.append(Problem(str(file), None, "is no file that can be read"))
+        else:
+            continue
+        del files[module]
+    return files
+
+
+def _is_node_file(name: str) -> bool:
+    return name.startswith("step_node_") and name.endswith(".py")
+
+
+def _import_modules(library: StepLibrary, files: dict[str, Path]) -> dict[str, ModuleType]:
+    """Import the modules; a failure in a file that several of them import is one problem."""
+    modules: dict[str, ModuleType] = {}
+    failures: dict[tuple[str, int | None, str], tuple[ImportFailure, list[str]]] = {}
+    package = LibraryPackage(library.path, fresh=True)
+    first = ["__init__"] if (library.path / "__init__.py").is_file() else []
+    with package.importing():
+        for module in [*first, *files]:
+            try:
+                modules[module] = package.load(module)
+            except ImportFailure as failure:
+                key = (failure.file, failure.line, failure.message)
+                failures.setdefault(key, (failure, []))[1].append(module)
+    modules.pop("__init__", None)
+    library.problems.extend(_import_problem(*found) for found in failures.values())
+    for file, (line, text) in package.prints.items():
+        message = f"prints while it is imported: {text.strip()!r}"
+        hint = "print in a hook instead; an import is to do nothing but define"
+        library.problems.append(Problem(file, line, message, hint, "warning"))
+    return modules
+
+
+def _import_problem(failure: ImportFailure, modules: Iterable[str]) -> Problem:
+    others = [f"{module}.py" for module in modules if Path(failure.file).stem != module]
+    needed = f" (imported by {', '.join(others)})" if others else ""
+    message = f"can't be imported: {failure.message}{needed}"
+    return Problem(failure.file, failure.line, message, failure.hint)
+
+
+def _classes_of(module: ModuleType, file: Path, problems: list[Problem]) -> list[type]:
+    """The step node classes of a module: those it lists, or those called `step_node_...`."""
+    defined = {
+        value.__name__: value
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__
     }
+    listed = getattr(module, _CLASS_LIST, None)
+    if listed is not None:
+        report = Reporter(problems, file, _CLASS_LIST)
+        return list(dict.fromkeys(_listed_classes(module, listed, defined, report)))
+    found = [value for name, value in defined.items() if name.startswith("step_node_")]
+    if not found:
+        others = f" (there is: {', '.join(defined)})" if defined else ""
+        hint = f"call a class step_node_..., or name it in {_CLASS_LIST}"
+        problems.append(Problem(str(file), 1, f"has no step node class{others}", hint))
+    return found
 
 
-def locate(file: str | Path, *texts: str) -> int | None:
-    """The line of the deepest of the nested names `texts` in a Python file, None if not found."""
-    return None
+def _listed_classes(
+    module: ModuleType, listed: object, defined: Iterable[str], report: Reporter
+) -> Iterator[type]:
+    if not isinstance(listed, (list, tuple)) or not listed:
+        report.error(f"{_CLASS_LIST} must be a list of classes or their names, and is {listed!r}")
+        return
+    for entry in listed:
+        found = getattr(module, entry, None) if isinstance(entry, str) else entry
+        if isinstance(found, type):
+            yield found
+        else:
+            message = f"{_CLASS_LIST} has {entry!r}, which is no class of this module"
+            report.error(message, entry, hint=did_you_mean(str(entry), defined))
 
 
-if sys.path and str(Path(__file__).resolve().parent) not in sys.path:  # hooks import our modules
-    sys.path.append(str(Path(__file__).resolve().parent))
+def _add(library: StepLibrary, declared: NodeDeclaration) -> None:
+    """Add a node to the library, unless there is one of its name."""
+    twin = library.nodes.setdefault(declared.name, declared)
+    if twin is declared:
+        return
+    report = declared.reporter(library.problems)
+    node_class = declared.node_class or object
+    inherited = "name" not in vars(node_class) and declared.name != node_class.__name__
+    report.error(
+        f"there is a node {declared.name!r} already, in {twin.place()}",
+        hint="this class inherits its name: give it one of its own" if inherited else "",
+    )
+
+
+def _compare_initial_values(library: StepLibrary) -> None:
+    """Warn of a key that is given two different initial values: the first one wins."""
+    first_of: dict[tuple[str, str], tuple[object, NodeDeclaration, str]] = {}
+    for declared in library.nodes.values():
+        inits = ((PARAMS_INIT, declared.params_init), (RESULTS_INIT, declared.results_init))
+        for member, groups in inits:
+            for group, values in groups.items():
+                for key, value in values.items():
+                    mine = (value, declared, member)
+                    first, winner, at = first_of.setdefault((group, key), mine)
+                    if first != value:
+                        where = winner.place(at, group, key)
+                        message = f"initial value {value!r} of {group} {key}, but {first!r} "
+                        message += f"in {where}, which comes first and wins"
+                        report = declared.reporter(library.problems)
+                        report.warning(message, member, group, key)
