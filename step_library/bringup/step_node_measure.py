@@ -1,0 +1,96 @@
+"""Measures a row of voltages, one at each turn of the step."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .bringup_step import bringup_step
+from .instrument import InstrumentGoneError
+
+
+class step_node_measure(bringup_step):
+    """Measures one point, and comes back to itself until all points are measured."""
+
+    step_node_graph_dict = {
+        "step_node_measure": {
+            "module_name_string": "step_node_measure",
+            "node_step_name_string": "step_node_measure",
+            "dg_node_attr_dict": {"label": "measure", "shape": "box"},
+            # A point that was cut short by a crash is measured again.
+            "on_interrupt": "rerun",
+        },
+    }
+    step_arrow_graph_dict = {
+        "next_point": {
+            "module_name_string": "step_node_measure",
+            "arrow_step_name_string": "step_node_measure",
+            "dg_edge_attr_dict": {"label": "next point"},
+        },
+        "all_measured": {
+            "module_name_string": "step_node_judge",
+            "arrow_step_name_string": "step_node_judge",
+            "dg_edge_attr_dict": {"label": "all measured"},
+        },
+        "instrument_lost": {
+            "module_name_string": "step_node_power_on",
+            "arrow_step_name_string": "step_node_power_on",
+            "dg_edge_attr_dict": {"label": "instrument lost", "style": "dashed"},
+        },
+    }
+    step_node_params_dict_init = {
+        "step_node_measure": {
+            "points": 12,
+            "first_volts": 1.0,
+            "last_volts": 12.0,
+            "settle_seconds": 0.1,
+        },
+    }
+    step_node_results_dict_init = {
+        "step_node_measure": {"readings": [], "instrument_lost_bool": 0},
+    }
+
+    def step_execute(self) -> int:
+        """Measure the first point that has no reading yet, and keep the reading.
+
+        The readings are the progress, too: after a crash the run goes on at the point it reached.
+        """
+        settings = self.read("step_node_measure")
+        readings, lost = settings["readings"], 0
+        if len(readings) < settings["points"]:
+            try:
+                reading = self._measure(settings, point=len(readings))
+                self.write("step_node_measure", "readings", [*readings, reading])
+            except InstrumentGoneError as error:
+                print(error)
+                lost = 1
+        self.write("step_node_measure", "instrument_lost_bool", lost)
+        return 0
+
+    def step_advance(self) -> str:
+        """Stay here until all is measured; begin anew with an instrument that has gone."""
+        measured = self.read("step_node_measure")
+        if measured["instrument_lost_bool"]:
+            return "instrument_lost"
+        return "next_point" if len(measured["readings"]) < measured["points"] else "all_measured"
+
+    def step_make_safe(self) -> int:
+        """Switch the output off: called when the run fails, is stopped, or was killed."""
+        if self.read("instrument")["port"] == 0:
+            print("the instrument is off already")
+            return 0
+        with self.connect() as instrument:
+            instrument.command("OUTP OFF")
+        print("output off")
+        return 0
+
+    def _measure(self, settings: dict[str, Any], point: int) -> dict[str, float]:
+        first, last = settings["first_volts"], settings["last_volts"]
+        volts = round(first + (last - first) * point / max(settings["points"] - 1, 1), 4)
+        with self.connect() as instrument:
+            instrument.command(f"VOLT {volts}")
+            instrument.command("OUTP ON")
+            time.sleep(settings["settle_seconds"])
+            measured = float(instrument.ask("MEAS:VOLT?"))
+        print(f"point {point + 1} of {settings['points']}: {volts} V set, {measured} V measured")
+        return {"set_volts": volts, "measured_volts": measured}
