@@ -1,17 +1,30 @@
-"""Turns the dicts of step nodes into one checked model of the graph."""
+"""The model of a step graph: nodes and arrows, checked, with all defaults filled in.
+
+`build_graph` turns what nodes declare into a `StepGraph`, or says everything that is wrong with it.
+Where the declarations come from (classes of a library, steps of a recipe) makes no difference.
+
+An arrow is *open* when it is active and its target is active: only then can it be followed, so an
+inactive node is never entered. To switch a node or an arrow off is no mistake: a node that is cut
+off by it gives a warning, one that no arrow leads to at all is an error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from octo_errors import LibraryError
+from octo_errors import LibraryError, did_you_mean
+from octo_step_declaration import ARROW_DICT, ENGINE_GROUPS, GRAPH_DICT
+from octo_step_keys import ARROW_KEYS, NODE_KEYS, read_keys
 from octo_step_lib import NodeDeclaration, Problem, StepLibrary, load_library
+from octo_step_problem import Reporter
 
 OnInterrupt = Literal["rerun", "ask", "skip", "probe"]
 COMPLETE, COMPLETE_ERROR = "COMPLETE", "COMPLETE_ERROR"
+
+_FIRST, _ACTIVE, _JOIN = "first_node_step_bool", "active_node_step_bool", "join_all_bool"
 
 
 def self_arrow_key(name: str) -> str:
@@ -19,26 +32,41 @@ def self_arrow_key(name: str) -> str:
     return "step_arrow_graph_list_key_" + name
 
 
+# --- the model ------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """A directed edge. `active` is what its dict says; whether it is open also takes its target."""
+    """A directed edge. `active` is what its dict says; whether it is open also takes its target.
+
+    Attributes:
+        module: The module that is said to hold the target; empty if none is said.
+        attributes: Graphviz attributes, as text.
+    """
 
     key: str
     source: str
     target: str
-    module: str
+    module: str = ""
     active: bool = True
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A step node, checked, with all defaults filled in. `timeout_s` None: no limit."""
+    """A step node.
+
+    Attributes:
+        attributes: Graphviz attributes, as text; there is always a `label`.
+        timeout_s: None for no limit.
+        hooks: The hooks that the engine has to call.
+        arrows: All arrows, by key, in the order of their declaration.
+    """
 
     name: str
     module: str
     description: str = ""
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     active: bool = True
     entry_breakpoint: bool = False
     exit_breakpoint: bool = False
@@ -55,7 +83,7 @@ class Node:
 
 
 class StepGraph:
-    """The nodes and arrows of a library that can be run; immutable."""
+    """Nodes and arrows that fit together; does not change. Every arrow's target is in `nodes`."""
 
     def __init__(self, nodes: dict[str, Node], first: str) -> None:
         self.nodes = nodes
@@ -70,100 +98,53 @@ class StepGraph:
         }
         sources: dict[str, set[str]] = {name: set() for name in nodes}
         for name in self.reachable(first):
-            for arrow in self._open[name].values():
-                if arrow.target != name:
-                    sources[arrow.target].add(name)
-        self._sources = {name: frozenset(found) for name, found in sources.items()}
+            for target in self.targets(name):
+                sources[target].add(name)
+        self._sources = {name: frozenset(found - {name}) for name, found in sources.items()}
 
     def open_arrows(self, name: str) -> dict[str, Arrow]:
         """The arrows of a node that can be followed: active, and so is their target."""
         return self._open[name]
 
     def default_arrows(self, name: str) -> tuple[str, ...]:
-        """The keys among which a node without `step_advance` goes: none (the run is complete), or
-        one. The error arrow is not among them, unless it is the only arrow declared.
+        """The arrow keys that a node without `step_advance` has to choose from.
+
+        None of them means that the run is complete; several, that the node needs a `step_advance`.
+        The error arrow is for errors and does not count, unless the node declares no other.
         """
         node = self.nodes[name]
         spared = node.error_arrow_key if len(node.arrows) > 1 else None
         return tuple(key for key in self._open[name] if key != spared)
 
     def sources_into(self, name: str) -> frozenset[str]:
-        """What a join waits for: the nodes with an open arrow into `name`, other than itself, that
+        """What a join waits for: the nodes with an open arrow to `name`, other than itself, that
         can be reached from the first node.
         """
         return self._sources[name]
 
-    def reachable(self, name: str) -> frozenset[str]:
-        """`name` and every node that open arrows lead to from there."""
-        seen, todo = {name}, [name]
-        while todo:
-            for arrow in self._open[todo.pop()].values():
-                if arrow.target not in seen:
-                    seen.add(arrow.target)
-                    todo.append(arrow.target)
-        return frozenset(seen)
+    def reachable(self, name: str, *, avoiding: str | None = None) -> frozenset[str]:
+        """`name`, and every node that open arrows lead to from there, not through `avoiding`."""
+        return frozenset(_reached([name], self.targets, avoiding))
+
+    def targets(self, name: str) -> list[str]:
+        """The nodes that the open arrows of a node lead to."""
+        return [arrow.target for arrow in self._open[name].values()]
 
 
-def build_graph(
-    nodes: Mapping[str, NodeDeclaration],
-    *,
-    first: str | None = None,
-    broken: Collection[str] = (),
-) -> tuple[StepGraph | None, list[Problem]]:
-    """Check the declarations and make the graph; None when a problem is an error.
-
-    Args:
-        first: The first node, chosen by the user instead of by the nodes.
-        broken: Modules that could not be imported: an arrow into one of them is no new problem.
-    """
-    made = {}
-    for name, declared in nodes.items():
-        inner = declared.graph_dict
-        arrows = {
-            key: Arrow(
-                key,
-                name,
-                arrow["arrow_step_name_string"],
-                arrow.get("module_name_string", ""),
-                bool(arrow.get("active_arrow_step_bool", 1)),
-                arrow.get("dg_edge_attr_dict", {}),
-            )
-            for key, arrow in declared.arrow_dict.items()
-        }
-        made[name] = Node(
-            name,
-            declared.module,
-            declared.description,
-            {"label": name, **inner.get("dg_node_attr_dict", {})},
-            bool(inner.get("active_node_step_bool", 1)),
-            bool(inner.get("node_entry_breakpoint", 0)),
-            bool(inner.get("node_exit_breakpoint", 0)),
-            bool(inner.get("skip_step_node_execute_bool", 0)),
-            inner.get("timeout_seconds"),
-            inner.get("max_retries", 0),
-            inner.get("retry_delay_seconds", 0.0),
-            inner.get("retry_backoff_factor", 1.0),
-            inner.get("error_arrow_key"),
-            bool(inner.get("join_all_bool", 0)),
-            inner.get("on_interrupt", "rerun"),
-            declared.hooks,
-            arrows,
-        )
-    targets = {arrow.target for node in made.values() for arrow in node.arrows.values()}
-    start = first or next(
-        (n for n, d in nodes.items() if d.graph_dict.get("first_node_step_bool")), ""
-    )
-    start = start or next((name for name in made if name not in targets), "")
-    return StepGraph(made, start), []
+def _reached(
+    starts: Iterable[str], targets: Callable[[str], Iterable[str]], avoiding: str | None = None
+) -> set[str]:
+    seen = set(starts) - {avoiding}
+    todo = list(seen)
+    while todo:
+        for target in targets(todo.pop()):
+            if target not in seen and target != avoiding:
+                seen.add(target)
+                todo.append(target)
+    return seen
 
 
-def library_graph(
-    library: StepLibrary, *, first: str | None = None
-) -> tuple[StepGraph | None, list[Problem]]:
-    """The graph of a loaded library, and all problems of library and graph in the order of place."""
-    graph, problems = build_graph(library.nodes, first=first, broken=library.broken)
-    problems = sorted([*library.problems, *problems], key=lambda p: (p.file, p.line or 0))
-    return (None if any(p.severity == "error" for p in problems) else graph), problems
+# --- building -------------------------------------------------------------------------------------
 
 
 def load_graph(path: str | Path, *, first: str | None = None) -> StepGraph:
@@ -178,7 +159,250 @@ def load_graph(path: str | Path, *, first: str | None = None) -> StepGraph:
     return graph
 
 
+def library_graph(
+    library: StepLibrary, *, first: str | None = None
+) -> tuple[StepGraph | None, list[Problem]]:
+    """The graph of a loaded library, and all problems of library and graph, sorted by place."""
+    graph, problems = None, list(library.problems)
+    if library.nodes:
+        graph, found = build_graph(library.nodes, first=first, broken=library.broken)
+        problems += found
+    problems.sort(key=lambda problem: (problem.file, problem.line or 0))
+    return (None if _any_error(problems) else graph), problems
+
+
 def library_error(path: str | Path, problems: list[Problem]) -> LibraryError:
     """The error that lists the problems of a library."""
-    listing = "\n".join(str(problem) for problem in problems)
+    listing = "\n".join(map(str, problems))
     return LibraryError(f"step library {path} can't be used:\n{listing}", problems=problems)
+
+
+def build_graph(
+    nodes: Mapping[str, NodeDeclaration],
+    *,
+    first: str | None = None,
+    broken: Collection[str] = (),
+) -> tuple[StepGraph | None, list[Problem]]:
+    """Check the declarations and make the graph of them; None if any problem is an error.
+
+    Args:
+        nodes: At least one, in the order in which they are to be shown.
+        first: The first node, chosen by the user instead of by the nodes.
+        broken: Modules that could not be imported: an arrow into one of them is no new problem.
+    """
+    problems: list[Problem] = []
+    reports = {name: declared.reporter(problems) for name, declared in nodes.items()}
+    made = {name: _read_node(declared, reports[name]) for name, declared in nodes.items()}
+    for name, node in made.items():
+        for arrow in list(node.arrows.values()):
+            if not _leads_somewhere(arrow, made, broken, reports[name]):
+                del node.arrows[arrow.key]
+    checks = _StructureChecks(nodes, made, reports, bool(broken) or _any_error(problems))
+    starts = checks.first_nodes(first)
+    graph = StepGraph(made, starts[0])
+    checks.reachability(graph, starts, chosen=first is not None)
+    checks.choices(graph)
+    if len(starts) == 1:
+        checks.joins(graph)
+    return (None if _any_error(problems) else graph), problems
+
+
+def _any_error(problems: Iterable[Problem]) -> bool:
+    return any(problem.severity == "error" for problem in problems)
+
+
+def _read_node(declared: NodeDeclaration, report: Reporter) -> Node:
+    """The node, with what is good in its dicts; arrows may still lead to nodes that don't exist."""
+    name, given, inside = declared.name, declared.graph_dict, (GRAPH_DICT, declared.name)
+    if not name.isprintable() or not name.strip():
+        report.error(f"a node can't be called {name!r}", "name")
+    if name in ENGINE_GROUPS:
+        message = f"a node can't be called {name!r}: the engine keeps a group of that name"
+        report.error(message, "name", hint="each node has a group in the parameter file, too")
+    for key, right in (("module_name_string", declared.module), ("node_step_name_string", name)):
+        if isinstance(given.get(key), str) and given[key] != right:
+            report.error(f"{key} is {given[key]!r}, but this is {right!r}", *inside, key)
+    fields = read_keys(given, NODE_KEYS, report, *inside)
+    error_key = fields.get("error_arrow_key")
+    if error_key is not None and error_key not in declared.arrow_dict:
+        message = f"error_arrow_key is {error_key!r}, and this node has no such arrow"
+        hint = did_you_mean(error_key, map(str, declared.arrow_dict))
+        report.error(message, *inside, "error_arrow_key", hint=hint)
+    if fields.get("on_interrupt") == "probe" and "step_probe" not in declared.hooks:
+        hint = "write step_probe(self) that returns 'rerun' or 'done'"
+        report.error(
+            "on_interrupt is 'probe', without a step_probe", *inside, "on_interrupt", hint=hint
+        )
+    fields["attributes"] = {"label": name, **fields.get("attributes", {})}
+    fields["arrows"] = {
+        key: arrow
+        for key, arrow_dict in declared.arrow_dict.items()
+        if (arrow := _read_arrow(name, key, arrow_dict, report))
+    }
+    return Node(name, declared.module, declared.description, hooks=declared.hooks, **fields)
+
+
+def _read_arrow(source: str, key: object, given: object, report: Reporter) -> Arrow | None:
+    """The arrow of a dict; None if it has no usable key or target."""
+    inside = (ARROW_DICT, key)
+    if not isinstance(key, str) or not isinstance(given, dict):
+        message = f"{ARROW_DICT} must be {{key: {{...}}}}, and has {key!r}: {given!r}"
+        report.error(message, *inside)
+        return None
+    fields = read_keys(given, ARROW_KEYS, report, *inside)
+    target = fields.pop("target", None)
+    if not key or key in (COMPLETE, COMPLETE_ERROR):
+        why = ": for step_advance it ends the run" if key else ""
+        report.error(f"an arrow can't have the key {key!r}{why}", *inside, hint="choose another")
+    if key == self_arrow_key(source) and target not in (None, source):
+        message = f"the arrow key {key!r} means to stay on {source!r}, but leads to {target!r}"
+        report.error(message, *inside, hint="choose another key")
+    if target is None and given.keys() <= ARROW_KEYS.keys() - {"arrow_step_name_string"}:
+        message = f"arrow {key!r} has no arrow_step_name_string, the node that it leads to"
+        report.error(message, *inside)
+    return Arrow(key, source, target, **fields) if target is not None else None
+
+
+def _leads_somewhere(
+    arrow: Arrow, nodes: Mapping[str, Node], broken: Collection[str], report: Reporter
+) -> bool:
+    """Does `arrow` lead to a node that there is? Reports it if not, or if its module is another."""
+    target = nodes.get(arrow.target)
+    if target is not None and arrow.module not in ("", target.module):
+        key, hint = "module_name_string", f"this node is in {target.module!r}"
+        message = f"arrow {arrow.key!r} looks for node {arrow.target!r} in module {arrow.module!r}"
+        report.error(message, ARROW_DICT, arrow.key, key, hint=hint)
+    elif target is None and (arrow.module or arrow.target) not in broken:
+        in_module = [node.name for node in nodes.values() if node.module == arrow.module]
+        hint = did_you_mean(arrow.target, nodes) or did_you_mean(arrow.target, in_module)
+        message = f"arrow {arrow.key!r} leads to {arrow.target!r}, and there is no such node"
+        report.error(message, ARROW_DICT, arrow.key, "arrow_step_name_string", hint=hint)
+    return target is not None
+
+
+# --- how the nodes hang together ------------------------------------------------------------------
+
+
+@dataclass
+class _StructureChecks:
+    """The checks that take more than one node; each reports what it finds.
+
+    Attributes:
+        incomplete: Some nodes or arrows are missing because of errors already reported.
+    """
+
+    declared: Mapping[str, NodeDeclaration]
+    nodes: Mapping[str, Node]
+    reports: Mapping[str, Reporter]
+    incomplete: bool
+
+    def first_nodes(self, chosen: str | None) -> list[str]:
+        """The first node; where it isn't clear, which is reported, those that could be meant."""
+        if chosen is not None:
+            self._check_chosen(chosen)
+            return [chosen] if chosen in self.nodes else list(self.nodes)
+        flagged = [name for name, node in self.nodes.items() if node.active and self._flag(name)]
+        if len(flagged) > 1:
+            places = [
+                f"{name} ({self.declared[name].place(GRAPH_DICT, name, _FIRST)})"
+                for name in flagged
+            ]
+            message = f"{len(flagged)} nodes are the first: {', '.join(places)}"
+            self.reports[flagged[1]].error(
+                message, GRAPH_DICT, flagged[1], _FIRST, hint=f"leave {_FIRST} 1 in one of them"
+            )
+        return flagged or self._unled_nodes()
+
+    def _check_chosen(self, chosen: str) -> None:
+        node = self.nodes.get(chosen)
+        if node is None:
+            some = next(iter(self.reports.values()))
+            message = f"there is no node {chosen!r} to start with"
+            some.error(message, hint=did_you_mean(chosen, self.nodes))
+        elif not node.active:
+            message = f"{chosen!r} is to be the first node, and is not active"
+            self.reports[chosen].error(message, GRAPH_DICT, chosen, _ACTIVE)
+
+    def _unled_nodes(self) -> list[str]:
+        """The active nodes that no other node has an arrow to; reported if it is not one."""
+        led_to = {
+            arrow.target
+            for node in self.nodes.values()
+            for arrow in node.arrows.values()
+            if arrow.target != node.name
+        }
+        active = [name for name, node in self.nodes.items() if node.active]
+        unled = [name for name in active if name not in led_to]
+        if len(unled) != 1:
+            listed = ", ".join(
+                f"{name} ({self.declared[name].place()})" for name in unled or active
+            )
+            why = f"no arrow leads to any of {listed}" if unled else f"arrows lead to all: {listed}"
+            some = (unled or active or list(self.nodes))[0]
+            message = f"no first node: {why if active else 'none is active'}"
+            self.reports[some].error(message, hint=f"set {_FIRST} to 1 in one of them")
+        return unled or active or list(self.nodes)
+
+    def reachability(self, graph: StepGraph, starts: Collection[str], *, chosen: bool) -> None:
+        """Every node is to be reached from the first one."""
+        targets = {
+            name: [arrow.target for arrow in node.arrows.values()]
+            for name, node in self.nodes.items()
+        }
+        by_any_arrow = _reached(starts, targets.__getitem__)
+        by_open_arrows = _reached(starts, graph.targets)
+        hint = "perhaps an arrow to it is among what could not be read" if self.incomplete else ""
+        for name, node in self.nodes.items():
+            if name in by_any_arrow:
+                if node.active and name not in by_open_arrows:
+                    message = f"{name!r} is cut off: a node or an arrow before it is not active"
+                    self.reports[name].warning(message)
+                continue
+            message = f"{name!r} can't be reached: no arrows lead to it from {' or '.join(starts)}"
+            report = self.reports[name]
+            (report.warning if chosen or not node.active else report.error)(message, hint=hint)
+
+    def choices(self, graph: StepGraph) -> None:
+        """Where several arrows are open, the node has to choose."""
+        for name, node in self.nodes.items():
+            choice = graph.default_arrows(name)
+            if node.active and len(choice) > 1 and "step_advance" not in node.hooks:
+                message = f"{name!r} has {len(choice)} open arrows, {', '.join(choice)}, and no "
+                message += "step_advance that chooses"
+                hint = "write step_advance(self): return the key of one, or a list to follow them"
+                self.reports[name].error(message, ARROW_DICT, hint=hint)
+
+    def joins(self, graph: StepGraph) -> None:
+        """A join needs something to wait for, and must not wait for what comes after it only."""
+        for name, node in self.nodes.items():
+            if not node.join_all:
+                continue
+            sources = [each for each in self.nodes.values() if _has_arrow_to(each, name)]
+            if len(sources) < 2:
+                message = f"join_all_bool is set for {name!r}, and {len(sources)} nodes lead to it"
+                hint = "a join waits for two or more"
+                self.reports[name].error(message, GRAPH_DICT, name, _JOIN, hint=hint)
+            self._check_waiting(graph, name)
+
+    def _check_waiting(self, graph: StepGraph, join: str) -> None:
+        sources = graph.sources_into(join)
+        after = sources & graph.reachable(join)
+        before = graph.reachable(graph.first, avoiding=join)
+        for source in sorted(after - before) if join != graph.first else ():
+            arrows = self.nodes[source].arrows.values()
+            key = next(arrow.key for arrow in arrows if arrow.target == join)
+            message = f"join {join!r} would wait for {source!r} for ever, which comes after it"
+            hint = "lead this arrow to a node before the fork, or don't make the node a join"
+            self.reports[source].error(message, ARROW_DICT, key, hint=hint)
+        if after and after < sources and after <= before:
+            again, once = ", ".join(sorted(after)), ", ".join(sorted(sources - after))
+            message = f"when {again} comes to the join {join!r} again, it waits for {once} for ever"
+            hint = "let the arrow back lead to a node before the fork"
+            self.reports[join].warning(message, GRAPH_DICT, join, _JOIN, hint=hint)
+
+    def _flag(self, name: str) -> bool:
+        return self.declared[name].graph_dict.get(_FIRST) in (1, True)
+
+
+def _has_arrow_to(node: Node, target: str) -> bool:
+    return node.name != target and any(a.target == target for a in node.arrows.values())
