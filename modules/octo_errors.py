@@ -7,7 +7,9 @@
             ParameterKeyError   no such group or key
             ParameterValueError a value that JSON can't hold, or that is not of the type needed
             ConflictError       a conditional update whose condition did not hold
+            WaitTimeoutError    a parameter that did not get the awaited value in time
         LockTimeoutError        a lock stayed held by another for longer than the timeout
+        LockFileError           a lock file that can't be opened or locked
         EngineBusyError         another engine runs this instance
         InstanceError           a directory that is no instance, or already is one
         LibraryError            a step library with problems; carries them all
@@ -77,7 +79,15 @@ class ConflictError(ParameterError):
     pass
 
 
+class WaitTimeoutError(ParameterError):
+    pass
+
+
 class LockTimeoutError(OctoError):
+    pass
+
+
+class LockFileError(OctoError):
     pass
 
 
