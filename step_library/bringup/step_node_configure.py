@@ -12,7 +12,7 @@ class step_node_configure(bringup_step):
         "step_node_configure": {
             "module_name_string": "step_node_configure",
             "node_step_name_string": "step_node_configure",
-            "dg_node_attr_dict": {"label": "configure", "shape": "box"},
+            "dg_node_attr_dict": {"label": "configure"},
             "error_arrow_key": "failed",
         },
     }
@@ -25,7 +25,7 @@ class step_node_configure(bringup_step):
         "failed": {
             "module_name_string": "step_node_diagnose",
             "arrow_step_name_string": "step_node_diagnose",
-            "dg_edge_attr_dict": {"label": "failed", "color": "firebrick", "style": "dashed"},
+            "dg_edge_attr_dict": {"label": "failed"},
         },
     }
     step_node_params_dict_init = {"step_node_configure": {"protection_volts": 15.0}}

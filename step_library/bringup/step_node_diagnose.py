@@ -13,7 +13,12 @@ class step_node_diagnose(bringup_step):
         "step_node_diagnose": {
             "module_name_string": "step_node_diagnose",
             "node_step_name_string": "step_node_diagnose",
-            "dg_node_attr_dict": {"label": "diagnose", "shape": "octagon", "color": "firebrick"},
+            "dg_node_attr_dict": {
+                "label": "diagnose",
+                "shape": "octagon",
+                "color": "firebrick",
+                "fillcolor": "mistyrose",
+            },
         },
     }
     step_arrow_graph_dict = {

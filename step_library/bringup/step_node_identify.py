@@ -13,7 +13,7 @@ class step_node_identify(bringup_step):
         "step_node_identify": {
             "module_name_string": "step_node_identify",
             "node_step_name_string": "step_node_identify",
-            "dg_node_attr_dict": {"label": "identify", "shape": "box"},
+            "dg_node_attr_dict": {"label": "identify"},
             "error_arrow_key": "failed",
         },
     }
@@ -26,7 +26,7 @@ class step_node_identify(bringup_step):
         "failed": {
             "module_name_string": "step_node_diagnose",
             "arrow_step_name_string": "step_node_diagnose",
-            "dg_edge_attr_dict": {"label": "failed", "color": "firebrick", "style": "dashed"},
+            "dg_edge_attr_dict": {"label": "failed"},
         },
     }
     step_node_params_dict_init = {"step_node_identify": {"expected_model": "PS-3005"}}

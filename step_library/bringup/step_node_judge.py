@@ -12,7 +12,11 @@ class step_node_judge(bringup_step):
         "step_node_judge": {
             "module_name_string": "step_node_judge",
             "node_step_name_string": "step_node_judge",
-            "dg_node_attr_dict": {"label": "judge", "shape": "diamond"},
+            "dg_node_attr_dict": {
+                "label": "judge",
+                "shape": "diamond",
+                "fillcolor": "lightyellow",
+            },
         },
     }
     step_arrow_graph_dict = {

@@ -16,7 +16,7 @@ class step_node_measure(bringup_step):
         "step_node_measure": {
             "module_name_string": "step_node_measure",
             "node_step_name_string": "step_node_measure",
-            "dg_node_attr_dict": {"label": "measure", "shape": "box"},
+            "dg_node_attr_dict": {"label": "measure"},
             # A point that was cut short by a crash is measured again.
             "on_interrupt": "rerun",
         },
@@ -35,7 +35,12 @@ class step_node_measure(bringup_step):
         "instrument_lost": {
             "module_name_string": "step_node_power_on",
             "arrow_step_name_string": "step_node_power_on",
-            "dg_edge_attr_dict": {"label": "instrument lost", "style": "dashed"},
+            # Leads back: `constraint` keeps it from turning the picture upside down.
+            "dg_edge_attr_dict": {
+                "label": "instrument lost",
+                "style": "dashed",
+                "constraint": "false",
+            },
         },
     }
     step_node_params_dict_init = {

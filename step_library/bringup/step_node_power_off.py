@@ -13,7 +13,7 @@ class step_node_power_off(bringup_step):
         "step_node_power_off": {
             "module_name_string": "step_node_power_off",
             "node_step_name_string": "step_node_power_off",
-            "dg_node_attr_dict": {"label": "power off", "shape": "box"},
+            "dg_node_attr_dict": {"label": "power off"},
         },
     }
 

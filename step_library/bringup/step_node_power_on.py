@@ -20,7 +20,7 @@ class step_node_power_on(bringup_step):
         "step_node_power_on": {
             "module_name_string": "step_node_power_on",
             "node_step_name_string": "step_node_power_on",
-            "dg_node_attr_dict": {"label": "power on", "shape": "box"},
+            "dg_node_attr_dict": {"label": "power on"},
             "first_node_step_bool": 1,
         },
     }

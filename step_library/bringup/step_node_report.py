@@ -16,7 +16,7 @@ class step_node_report(bringup_step):
         "step_node_report": {
             "module_name_string": "step_node_report",
             "node_step_name_string": "step_node_report",
-            "dg_node_attr_dict": {"label": "report", "shape": "note"},
+            "dg_node_attr_dict": {"label": "report", "shape": "note", "fillcolor": "aliceblue"},
         },
     }
     step_arrow_graph_dict = {

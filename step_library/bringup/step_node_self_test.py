@@ -13,7 +13,7 @@ class step_node_self_test(bringup_step):
         "step_node_self_test": {
             "module_name_string": "step_node_self_test",
             "node_step_name_string": "step_node_self_test",
-            "dg_node_attr_dict": {"label": "self-test", "shape": "box"},
+            "dg_node_attr_dict": {"label": "self-test"},
             # Up to four attempts, after 0.2, 0.4 and 0.8 seconds.
             "max_retries": 3,
             "retry_delay_seconds": 0.2,
@@ -30,7 +30,7 @@ class step_node_self_test(bringup_step):
         "failed": {
             "module_name_string": "step_node_diagnose",
             "arrow_step_name_string": "step_node_diagnose",
-            "dg_edge_attr_dict": {"label": "failed", "color": "firebrick", "style": "dashed"},
+            "dg_edge_attr_dict": {"label": "failed"},
         },
     }
 

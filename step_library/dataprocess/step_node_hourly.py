@@ -17,7 +17,7 @@ class step_node_hourly(stepnode_baseclass):
         "step_node_hourly": {
             "module_name_string": "step_node_hourly",
             "node_step_name_string": "step_node_hourly",
-            "dg_node_attr_dict": {"label": "hourly means", "shape": "box"},
+            "dg_node_attr_dict": {"label": "hourly means"},
         },
     }
     step_arrow_graph_dict = {

@@ -17,7 +17,7 @@ class step_node_outliers(stepnode_baseclass):
         "step_node_outliers": {
             "module_name_string": "step_node_outliers",
             "node_step_name_string": "step_node_outliers",
-            "dg_node_attr_dict": {"label": "outliers", "shape": "box"},
+            "dg_node_attr_dict": {"label": "outliers"},
         },
     }
     step_arrow_graph_dict = {

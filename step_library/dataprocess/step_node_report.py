@@ -14,7 +14,7 @@ class step_node_report(stepnode_baseclass):
         "step_node_report": {
             "module_name_string": "step_node_report",
             "node_step_name_string": "step_node_report",
-            "dg_node_attr_dict": {"label": "report", "shape": "note"},
+            "dg_node_attr_dict": {"label": "report", "shape": "note", "fillcolor": "aliceblue"},
             "join_all_bool": 1,
         },
     }

@@ -17,7 +17,7 @@ class step_node_statistics(stepnode_baseclass):
         "step_node_statistics": {
             "module_name_string": "step_node_statistics",
             "node_step_name_string": "step_node_statistics",
-            "dg_node_attr_dict": {"label": "statistics", "shape": "box"},
+            "dg_node_attr_dict": {"label": "statistics"},
         },
     }
     step_arrow_graph_dict = {

@@ -20,7 +20,7 @@ class step_node_validate(stepnode_baseclass):
         "step_node_validate": {
             "module_name_string": "step_node_validate",
             "node_step_name_string": "step_node_validate",
-            "dg_node_attr_dict": {"label": "validate", "shape": "box"},
+            "dg_node_attr_dict": {"label": "validate"},
             "first_node_step_bool": 1,
         },
     }
