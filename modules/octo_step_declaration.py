@@ -75,9 +75,9 @@ class NodeDeclaration:
 
 
 def declare(node_class: type, module: str, file: Path, problems: list[Problem]) -> NodeDeclaration:
-    """Read a step node class that the module `module` offers; `file` if it is not known better."""
-    source = getattr(sys.modules.get(node_class.__module__), "__file__", None)
-    file = Path(source) if source else file
+    """Read a step node class that the module `module`, written in `file`, offers."""
+    if node_class.__module__.rpartition(".")[2] != module:  # it is imported from elsewhere
+        file = Path(getattr(sys.modules.get(node_class.__module__), "__file__", None) or file)
     report = Reporter(problems, file, node_class.__name__)
     graph, arrows, params, results = (_dict(node_class, member, report) for member in _DICTS)
     name = name_of(node_class)

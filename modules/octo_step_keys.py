@@ -110,7 +110,9 @@ def read_keys(
         key = known.get(name)
         if key is None:
             hint = did_you_mean(str(name), known)
-            report.error(f"{inside[0]} has an unknown key, {name!r}", *inside, name, hint=hint)
+            report.error(
+                f"{inside[0]}[{inside[1]!r}] has an unknown key, {name!r}", *inside, name, hint=hint
+            )
         elif not key.accepts(value):
             report.error(f"{name} must be {key.expected}, and is {value!r}", *inside, name)
         elif key.field:
