@@ -13,6 +13,7 @@ The full format is in docs/reference/events.md.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -165,10 +166,8 @@ class EventLog:
             if self._synced:
                 os.fsync(self._fd)
         except OSError as exc:
-            try:
+            with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self._size)
-            except OSError:
-                pass
             raise self._failure("written", exc) from exc
         self._size += written
 

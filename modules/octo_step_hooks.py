@@ -83,8 +83,13 @@ class NodeObjects:
         self._make = make
         self._objects: dict[str, object] = {}
 
-    def perform(self, node: str, hook: str) -> HookResult:
-        """Calls the hook on the node's object, which is made first where there is none yet."""
+    def perform(
+        self, node: str, hook: str, starting: Callable[[], None] | None = None
+    ) -> HookResult:
+        """Calls the hook on the node's object, which is made first where there is none yet.
+
+        `starting` is called in between, when the object is there.
+        """
         try:
             instance = self._objects[node]
         except KeyError:
@@ -94,6 +99,8 @@ class NodeObjects:
             except BaseException as exc:
                 _tell_exception(result, exc, "the node can't be made: ")
                 return result
+        if starting is not None:
+            starting()
         return perform(instance, node, hook)
 
 
@@ -111,6 +118,18 @@ def perform(instance: object, node: str, hook: str) -> HookResult:
     except BaseException as exc:
         _tell_exception(result, exc)
     result.duration_s = perf_counter() - started
+    return result
+
+
+def failed(call: HookCall, error: str) -> HookResult:
+    """The result of a call that could not be carried out, or not to its end."""
+    return HookResult(call.node, call.hook, error=error)
+
+
+def interrupted(call: HookCall, duration_s: float = 0.0) -> HookResult:
+    """The result of a call that was broken off."""
+    result = failed(call, "interrupted")
+    result.interrupted, result.duration_s = True, duration_s
     return result
 
 

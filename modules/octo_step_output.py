@@ -17,9 +17,10 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 LOG_DIRECTORY_NAME: Final = "logs"
 LOG_LIMIT: Final = 4 * 1024 * 1024
@@ -30,9 +31,10 @@ _FOLLOW_EVERY_S: Final = 0.05
 _IDLE_LOGS: Final = 8
 # An open file can't be renamed on Windows, so there a log gets its name at once.
 _CAN_RENAME_OPEN: Final = os.name == "posix"
-_OPEN: Final = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+OPEN_LOG: Final = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 Sink = Callable[[str, bytes], None]
+Streams = tuple[Any, Any]  # sys.stdout and sys.stderr, or what a hook put there
 
 
 class NodeLog:
@@ -52,9 +54,9 @@ class StepOutput:
     """The logs of an instance. All methods may be called from any thread.
 
     `sink(node, data)` gets all bytes in order, as they were written (any bytes, cut anywhere), from
-    one thread at a time; node is "" for output that belongs to no single node. It must not write
-    to `sys.stdout` or file descriptor 1, which belong to the hooks while they run, but to a
-    duplicate of the descriptor made before. A sink that raises is logged and not called again.
+    one thread at a time; node is "" for output that belongs to no single node. It must not write to
+    `sys.stdout` or file descriptor 1, which belong to the hooks while they run, but to a duplicate
+    of the descriptor made before. A sink that raises is logged and not called again.
     """
 
     def __init__(self, directory: Path, sink: Sink | None = None) -> None:
@@ -65,14 +67,14 @@ class StepOutput:
         self._idle: dict[str, NodeLog] = {}
         self._blanks: list[NodeLog] = []
         self._blanks_made = 0
-        self._silent: set[str] = set()
+        self._silent: set[str] = set()  # nodes that have no log yet
         self._follower: threading.Thread | None = None
-        self._follower_asleep = False
+        self._follower_sleeps = False
         self._bell = threading.Event()
         self._closed = False
 
     def start(self, node: str) -> NodeLog:
-        """Opens the node's log for one hook and begins to follow it.
+        """Opens the node's log for one hook, and begins to follow it.
 
         Raises:
             OSError: The log can't be opened or made.
@@ -80,52 +82,67 @@ class StepOutput:
         with self._lock:
             log = self._idle.pop(node, None) or self._open(node)
             if log.shown > LOG_LIMIT:
-                log = self._rotate(log)
+                os.close(log.fd)
+                log.path.replace(log.path.with_suffix(".1.log"))
+                log = self._open(node)
             self._followed.add(log)
             if self._follower is None:
-                self._start_follower()
-            elif self._follower_asleep:
+                self._follower = threading.Thread(
+                    target=self._follow, name="octo-output", daemon=True
+                )
+                self._follower.start()
+            elif self._follower_sleeps:
                 self._bell.set()
         return log
+
+    def paths(self, log: NodeLog) -> list[str]:
+        """Where the log's file is; the last one is where it will be once it has bytes."""
+        with self._lock:
+            named = self._logs / log_file_name(log.node)
+            return [str(log.path), str(named)] if log.blank else [str(log.path)]
 
     def finish(self, log: NodeLog) -> None:
         """Ends a hook's output: all of it has been shown when this returns."""
         with self._lock:
             self._followed.discard(log)
-            status = os.fstat(log.fd)
-            if status.st_size != log.shown:
-                self._show(log, status.st_size)
+            if self._closed:
+                return
+            try:
+                self._show_new(log)
+                deleted = not log.blank and log.shown > 0 and os.fstat(log.fd).st_nlink == 0
+            except OSError as exc:
+                _warn("the output of %s is lost: %s", log.node, exc)
+                return
             if log.blank:
                 self._blanks.append(log)
-            elif status.st_nlink == 0:  # someone deleted the file: a new one next time
+            elif deleted:  # a new file next time
                 os.close(log.fd)
             else:
                 self._idle[log.node] = log
                 if len(self._idle) > _IDLE_LOGS:
-                    os.close(self._idle.pop(next(iter(self._idle))).fd)
+                    self._discard(self._idle.pop(next(iter(self._idle))))
 
     def close(self) -> None:
-        """Shows what is left and closes the files. Safe to call twice."""
+        """Shows what is left, and removes the files without a byte. Safe to call twice.
+
+        A log that a hook still writes to, in a thread that can't be ended, stays open.
+        """
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            for log in list(self._followed):
-                self.finish(log)
-            for log in [*self._idle.values(), *self._blanks]:
-                os.close(log.fd)
-                if log.blank or log.shown == 0:
-                    log.path.unlink(missing_ok=True)
+            if not self._closed:
+                for log in self._followed:
+                    self._show_new(log)
+                for log in [*self._idle.values(), *self._blanks]:
+                    self._discard(log)
+                self._closed = True
             self._bell.set()
         if self._follower is not None:
             self._follower.join()
 
     def _open(self, node: str) -> NodeLog:
-        path = self._logs / log_file_name(node)
-        flags = _OPEN if _CAN_RENAME_OPEN else _OPEN | os.O_CREAT
         if node not in self._silent:
+            path = self._logs / log_file_name(node)
             try:
-                fd = _open_with_parent(path, flags)
+                fd = _open_in_logs(path, OPEN_LOG if _CAN_RENAME_OPEN else OPEN_LOG | os.O_CREAT)
                 return NodeLog(node, path, fd, os.fstat(fd).st_size, blank=False)
             except FileNotFoundError:
                 self._silent.add(node)
@@ -133,61 +150,65 @@ class StepOutput:
             log = self._blanks.pop()
             log.node = node
             return log
-        self._blanks_made += 1
-        path = self._logs / f"unfinished-{os.getpid()}-{self._blanks_made}.log"
-        fd = _open_with_parent(path, _OPEN | os.O_CREAT | os.O_TRUNC)
-        return NodeLog(node, path, fd, 0, blank=True)
+        if not self._blanks_made:
+            self._remove_empty()
+        while True:
+            self._blanks_made += 1
+            path = self._logs / f"unfinished-{os.getpid()}-{self._blanks_made}.log"
+            with contextlib.suppress(FileExistsError):  # last words of one with the same number
+                fd = _open_in_logs(path, OPEN_LOG | os.O_CREAT | os.O_EXCL)
+                return NodeLog(node, path, fd, 0, blank=True)
 
-    def _rotate(self, log: NodeLog) -> NodeLog:
+    def _remove_empty(self) -> None:
+        """Removes the blank files that a process left when it was killed."""
+        for path in self._logs.glob("unfinished-*.log"):
+            if path.stat().st_size == 0:
+                path.unlink()
+
+    def _discard(self, log: NodeLog) -> None:
         os.close(log.fd)
-        log.path.replace(log.path.with_suffix(".1.log"))
-        self._silent.discard(log.node)
-        return self._open(log.node)
+        if log.shown == 0:
+            log.path.unlink(missing_ok=True)
 
-    def _show(self, log: NodeLog, size: int) -> None:
-        """Hands the bytes from `log.shown` to `size` to the sink; called under the lock."""
+    def _show_new(self, log: NodeLog) -> None:
+        """Hands the bytes that are new to the sink, and a blank file its name; under the lock."""
+        size = os.lseek(log.fd, 0, os.SEEK_END)  # the cheapest way to learn it
+        if size == log.shown:
+            return
         if log.blank:
-            self._name(log)
-        log.shown = min(log.shown, size)  # a hook may have truncated its log
+            path = self._logs / log_file_name(log.node)
+            log.path.replace(path)
+            log.path, log.blank = path, False
+            self._silent.discard(log.node)
+        if self._sink is None or size < log.shown:  # a hook may truncate its log
+            log.shown = size
         while log.shown < size:
             data = _read_at(log.fd, min(_CHUNK, size - log.shown), log.shown)
-            if not data:
-                break
             log.shown += len(data)
+            self._hand_to_sink(log.node, data)
+
+    def _hand_to_sink(self, node: str, data: bytes) -> None:
+        try:
             if self._sink is not None:
-                try:
-                    self._sink(log.node, data)
-                except Exception:
-                    self._sink = None
-                    import logging
-
-                    logging.getLogger(__name__).exception("output is no longer shown")
-
-    def _name(self, log: NodeLog) -> None:
-        path = self._logs / log_file_name(log.node)
-        log.path.replace(path)
-        log.path = path
-        log.blank = False
-        self._silent.discard(log.node)
-
-    def _start_follower(self) -> None:
-        self._follower = threading.Thread(target=self._follow, name="octo-output", daemon=True)
-        self._follower.start()
+                self._sink(node, data)
+        except Exception as exc:
+            self._sink = None
+            _warn("output is kept but no longer shown: %s", exc)
 
     def _follow(self) -> None:
+        """Shows what running hooks write; the body of the following thread."""
         while not self._closed:
             if not self._followed:
-                self._follower_asleep = True  # before the second look: start() reads them in turn
-                if not self._followed and not self._closed:
+                self._follower_sleeps = True  # first this, then a second look: start() does both
+                if not self._followed:
                     self._bell.wait()
                 self._bell.clear()
-                self._follower_asleep = False
-            threading.Event().wait(_FOLLOW_EVERY_S)
+                self._follower_sleeps = False
+            time.sleep(_FOLLOW_EVERY_S)
             with self._lock:
-                for log in self._followed:
-                    size = os.fstat(log.fd).st_size
-                    if size != log.shown:
-                        self._show(log, size)
+                for log in () if self._closed else self._followed:
+                    with contextlib.suppress(OSError):
+                        self._show_new(log)
 
 
 class Redirection:
@@ -207,25 +228,24 @@ class Redirection:
             except OSError:
                 os.open(os.devnull, os.O_RDWR)
         self._kept = [os.dup(1), os.dup(2)]
-        self._streams = [_text_stream(1), _text_stream(2)]
-        self._outer: list[TextIO] = []
+        self._streams: Streams = (_text_stream(1), _text_stream(2))
+        self._outer: Streams = (sys.stdout, sys.stderr)
 
     def begin(self, fd: int) -> None:
         """From now on output goes to `fd`."""
-        self._outer = [sys.stdout, sys.stderr]
-        for stream in self._outer:
-            _flush(stream)
+        self._outer = (sys.stdout, sys.stderr)
+        _flush(self._outer)
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         sys.stdout, sys.stderr = self._streams
 
     def end(self) -> None:
         """Output goes where it went before `begin`."""
-        for number, stream in enumerate(self._streams):
-            if not _flush(stream):
-                self._streams[number] = _text_stream(number + 1)
-        for stream in (sys.stdout, sys.stderr, *self._outer):
-            _flush(stream)
+        if sys.stdout is not self._streams[0] or sys.stderr is not self._streams[1]:
+            _flush((sys.stdout, sys.stderr))  # a hook put its own in their place
+        if not _flush(self._streams):
+            self._streams = (_text_stream(1), _text_stream(2))
+        _flush(self._outer)  # a library may hold these from before
         os.dup2(self._kept[0], 1)
         os.dup2(self._kept[1], 2)
         sys.stdout, sys.stderr = self._outer
@@ -236,17 +256,92 @@ class Redirection:
             os.close(self._kept.pop())
 
 
+class ThreadRedirection:
+    """Sends the output of hooks that run in threads to the logs of their nodes.
+
+    What a thread writes to `sys.stdout` and `sys.stderr` goes to its node's log. File descriptors 1
+    and 2 are shared by all threads: what comes that way, as from child processes, goes to a log
+    that belongs to no node, while any hook runs.
+    """
+
+    def __init__(self, output: StepOutput) -> None:
+        self._output = output
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._redirection = Redirection()
+        self._streams: Streams = (_PerThread(self._own, 1), _PerThread(self._own, 2))
+        self._running = 0
+        self._shared: NodeLog | None = None
+        self._closed = False
+
+    def begin(self, node: str) -> None:
+        """Output of the calling thread goes to the node's log from now on.
+
+        Raises:
+            OSError: The log can't be opened or made.
+        """
+        log = self._output.start(node)
+        with self._lock:
+            if self._shared is None:
+                try:
+                    self._shared = self._output.start(UNATTRIBUTED)
+                except OSError:
+                    self._output.finish(log)
+                    raise
+                self._redirection.begin(self._shared.fd)
+            self._running += 1
+            sys.stdout, sys.stderr = self._streams
+        self._own.log, self._own.stream = log, _text_stream(log.fd)
+
+    def end(self) -> None:
+        """Output of the calling thread goes where it went before `begin`."""
+        log, stream = self._own.log, self._own.stream
+        _flush((stream, stream))
+        del self._own.stream, self._own.log
+        with self._lock:
+            self._running -= 1
+            if self._running == 0:
+                self._unshare()
+            elif not self._closed:
+                sys.stdout, sys.stderr = self._streams  # a hook may have put its own there
+        self._output.finish(log)
+
+    def close(self) -> None:
+        """Gives the descriptors back, even if a hook that was left to itself still runs."""
+        with self._lock:
+            self._unshare()
+            self._closed = True
+            self._redirection.close()
+
+    def _unshare(self) -> None:
+        if self._shared is not None:
+            self._redirection.end()
+            self._output.finish(self._shared)
+            self._shared = None
+
+
+class _PerThread:
+    """A stand-in for `sys.stdout`: the stream of the calling thread, else that of the process."""
+
+    def __init__(self, own: threading.local, fd: int) -> None:
+        self._own = own
+        self._of_process = _text_stream(fd)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(self._own, "stream", self._of_process), name)
+
+
 def log_file_name(node: str) -> str:
     """The name of a node's log file: the node's name where that is a plain file name."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in node)[:100]
-    if plain == node and node:
-        return f"{node}.log"
+    if plain == node:
+        return f"{node or 'unattributed'}.log"
     import zlib
 
     return f"{plain}~{zlib.crc32(node.encode('utf-8', 'surrogatepass')):08x}.log"
 
 
-def _open_with_parent(path: Path, flags: int) -> int:
+def _open_in_logs(path: Path, flags: int) -> int:
     try:
         return os.open(path, flags, 0o666)
     except FileNotFoundError:
@@ -270,9 +365,18 @@ def _text_stream(fd: int) -> TextIO:
     )
 
 
-def _flush(stream: TextIO | None) -> bool:
-    with contextlib.suppress(Exception):
-        if stream is not None:
+def _flush(streams: Streams) -> bool:
+    """Flushes both; False when one of them can't be (closed, detached, or no stream at all)."""
+    sound = True
+    for stream in streams:
+        try:
             stream.flush()
-            return True
-    return False
+        except Exception:
+            sound = False
+    return sound
+
+
+def _warn(message: str, *details: object) -> None:
+    import logging  # only where something is wrong
+
+    logging.getLogger(__name__).warning(message, *details)
