@@ -1,14 +1,14 @@
 """The event log of an instance: one JSON object a line, appended, never changed.
 
 Rules that hold:
-    - An `append` that returned is in the file, whatever happens to the process then; with durability
-      "power" it is on the disk.
+    - What an `append` that returned has written survives a kill of the process at any moment; with
+      durability "power" it survives the loss of power.
     - `seq` counts 1, 2, 3, ... without a gap, over restarts and rotations.
-    - A kill at any moment leaves at most a torn last line. Opening the log cuts it off, and says so
-      in an event `log_mended`. A line that is bad elsewhere is an error, never repaired silently.
+    - A kill at any moment leaves at most a torn last line. Opening the log to append cuts it off,
+      and says so in an event `log_mended`. A bad line elsewhere is an error, never mended silently.
     - One writer at a time (the engine that holds the run lock); any number of readers.
 
-The full format is in docs/reference/events.md.
+The format is in docs/reference/events.md.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ import contextlib
 import os
 import stat
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import orjson
 
@@ -30,16 +33,10 @@ ROTATE_AT: Final = 8 * 1024 * 1024
 ROTATED_FILES: Final = 4
 
 _TAIL: Final = 64 * 1024
-_APPEND: Final = (
-    os.O_RDWR
-    | os.O_APPEND
-    | os.O_CREAT
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # a FIFO at this name must not make us wait
-)
+_CUT_TEXT_LIMIT: Final = 500
 
 Durability = Literal["process", "power"]
+Event = dict[str, Any]
 
 
 class EventLog:
@@ -47,53 +44,54 @@ class EventLog:
 
     Attributes:
         run_id: Written into every event from now on.
-        mended: The `log_mended` event that opening the log appended, or None.
+        mended: The `log_mended` event that opening the log has appended, or None.
 
     Raises:
-        EventLogError: The log can't be opened, read or written.
+        EventLogError: The log can't be opened or read.
     """
 
     def __init__(
         self, directory: Path, *, durability: Durability = "process", run_id: str = ""
     ) -> None:
         self.run_id = run_id
-        self.mended: dict[str, Any] | None = None
+        self.mended: Event | None = None
         self._directory = Path(directory).absolute()
         self._path = self._directory / EVENT_FILE_NAME
-        self._synced = durability == "power"
+        self._power = durability == "power"
         self._second = -1
         self._second_text = ""
-        self._fd = self._open()
+        self._left_over = False  # bytes of a failed write that could not be taken back
+        self._fd, self._size = self._open()
         try:
-            self._seq, torn = self._find_end()
-            if torn:
-                self.mended = self._mend(torn)
+            self._seq, whole = self._find_end()
+            if whole < self._size:
+                self.mended = self._mend(whole)
         except BaseException:
             self.close()
             raise
 
-    def append(self, *events: dict[str, Any]) -> list[dict[str, Any]]:
-        """Writes the events, with `ts`, `run_id` and `seq` put in front, and returns them so.
+    def append(self, *events: Event) -> list[Event]:
+        """Writes the events with `ts`, `run_id` and `seq` put in front, and returns them so.
 
-        All of them are in the log when this returns. When it raises none of them is.
+        All of them are in the log when this returns. When it raises, none is.
 
         Raises:
             EventLogError: The log can't be written; says where and why.
         """
-        ts, run_id, seq = self._timestamp(), self.run_id, self._seq
-        records = [
-            {"ts": ts, "run_id": run_id, "seq": number, **event}
-            for number, event in enumerate(events, seq + 1)
+        ts, run_id = self._timestamp(), self.run_id
+        records: list[Event] = [
+            {"ts": ts, "run_id": run_id, "seq": seq, **event}
+            for seq, event in enumerate(events, self._seq + 1)
         ]
         data = b"".join([_line(record) for record in records])
         if self._size and self._size + len(data) > ROTATE_AT:
             self._rotate()
         self._write(data)
-        self._seq = seq + len(records)
+        self._seq += len(records)
         return records
 
     def sync(self) -> None:
-        """The events are on the disk when this returns.
+        """All events are on the disk when this returns.
 
         Raises:
             EventLogError: The disk reports an error.
@@ -101,7 +99,7 @@ class EventLog:
         try:
             os.fsync(self._fd)
         except OSError as exc:
-            raise self._failure("synced", exc) from exc
+            raise _failure(self._path, "synced", exc) from exc
 
     def close(self) -> None:
         """Closes the file. Safe to call twice."""
@@ -109,141 +107,262 @@ class EventLog:
             os.close(self._fd)
             self._fd = -1
 
-    def _open(self) -> int:
+    def _open(self) -> tuple[int, int]:
+        """Opens the current file, which is made where there is none: descriptor and size."""
         try:
-            fd = os.open(self._path, _APPEND, 0o666)
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                os.close(fd)
-                raise OSError("it is not a regular file")
-            if self._synced and status.st_size == 0:
+            fd = _open_regular(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            size = os.fstat(fd).st_size
+            if self._power and size == 0:
                 _sync_directory(self._directory)
         except OSError as exc:
-            raise self._failure("opened", exc) from exc
-        self._size = status.st_size
-        return fd
+            raise _failure(self._path, "opened", exc) from exc
+        return fd, size
 
-    def _find_end(self) -> tuple[int, bytes]:
-        """The seq of the last good line, and the torn line after it."""
-        if self._size:
-            tail = _tail(self._fd, self._size)
-            torn = tail[tail.rfind(b"\n") + 1 :]
-            seq = _last_seq(tail[: len(tail) - len(torn)])
-            if seq is None and not torn:  # the last line is whole, but no event: cut off that one
-                torn = tail[tail.rfind(b"\n", 0, -1) + 1 :]
-                seq = _last_seq(tail[: len(tail) - len(torn)])
+    def _find_end(self) -> tuple[int, int]:
+        """The seq of the last event, and the size of the current file up to its end."""
+        for tail in (_TAIL, self._size):
+            base = max(0, self._size - tail)
+            data = _read_at(self._fd, base)
+            whole = data.rfind(b"\n") + 1
+            seq = _last_seq(data[:whole])
+            if seq is None and whole == len(data):  # torn, although the line has its end
+                whole = data.rfind(b"\n", 0, whole - 1) + 1
+                seq = _last_seq(data[:whole])
             if seq is not None:
-                return seq, torn
-            if len(torn) < self._size:
-                raise EventLogError(
-                    f"{self._path}: the event log does not end in events",
-                    hint=_MOVE_ASIDE,
-                    path=str(self._path),
-                )
-        else:
-            torn = b""
-        for path in reversed(log_files(self._directory)[:-1]):
-            seq = _last_seq(path.read_bytes())
-            if seq is not None:
-                return seq, torn
-        return 0, torn
+                return seq, base + whole
+        if whole:
+            raise _bad_line(self._path, data.count(b"\n", 0, whole), "is no event")
+        older = _existing_files(self._directory)[1:2]
+        return _seq_at_end_of(older[0]) if older else 0, 0
 
-    def _mend(self, torn: bytes) -> dict[str, Any]:
+    def _mend(self, whole: int) -> Event:
+        """Cuts the current file to its first `whole` bytes, and reports that."""
+        torn = _read_at(self._fd, whole)
         try:
-            os.ftruncate(self._fd, self._size - len(torn))
+            os.ftruncate(self._fd, whole)
         except OSError as exc:
-            raise self._failure("mended", exc) from exc
-        self._size -= len(torn)
-        text = torn[:500].decode("utf-8", "backslashreplace")
+            raise _failure(self._path, "mended", exc) from exc
+        self._size = whole
+        text = torn[:_CUT_TEXT_LIMIT].decode("utf-8", "backslashreplace")
         return self.append({"event": "log_mended", "cut_bytes": len(torn), "cut_text": text})[0]
 
     def _write(self, data: bytes) -> None:
         """Appends all of `data`, or nothing."""
-        written = 0
         try:
-            while written < len(data):  # a full disk writes a part first, and fails the next time
-                written += os.write(self._fd, data[written:] if written else data)
-            if self._synced:
+            if self._left_over:
+                os.ftruncate(self._fd, self._size)
+                self._left_over = False
+            written = os.write(self._fd, data)
+            while written < len(data):  # a disk that gets full takes a part, and then fails
+                written += os.write(self._fd, data[written:])
+            if self._power:
                 os.fsync(self._fd)
         except OSError as exc:
+            self._left_over = True
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self._size)
-            raise self._failure("written", exc) from exc
+                self._left_over = False
+            raise _failure(self._path, "written", exc) from exc
         self._size += written
 
     def _rotate(self) -> None:
+        """Renames the files, oldest first, so that a kill in between loses and repeats nothing."""
+        names = [_path_of(self._directory, number) for number in range(ROTATED_FILES + 1)]
         try:
-            for number in range(ROTATED_FILES, 0, -1):
-                newer = self._directory / _file_name(number - 1)
+            for newer, older in reversed(list(pairwise(names))):
                 if newer.exists():
-                    newer.replace(self._directory / _file_name(number))
+                    newer.replace(older)
         except OSError as exc:
-            raise self._failure("rotated", exc) from exc
-        self.close()
-        self._fd = self._open()
+            raise _failure(self._path, "rotated", exc) from exc
+        fd, size = self._open()
+        os.close(self._fd)
+        self._fd, self._size = fd, size
 
     def _timestamp(self) -> str:
-        second, ns = divmod(time.time_ns(), 1_000_000_000)
+        now = time.time()
+        second = int(now)
         if second != self._second:
             self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{ns // 1000:06d}Z"
-
-    def _failure(self, what: str, exc: OSError) -> EventLogError:
-        return EventLogError(
-            f"{self._path}: the event log can't be {what}: {exc.strerror or exc}",
-            hint="make room or give access, then run again: nothing written so far is lost",
-            path=str(self._path),
-            errno=exc.errno,
-        )
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return f"{self._second_text}{int((now - second) * 1e6):06d}Z"
 
 
-def log_files(directory: Path) -> list[Path]:
-    """The files of the log that there are, oldest first, and the current one last (always)."""
-    directory = Path(directory).absolute()
-    older = [directory / _file_name(number) for number in range(ROTATED_FILES, 0, -1)]
-    return [path for path in older if path.exists()] + [directory / EVENT_FILE_NAME]
+def read_events(directory: Path, *, last: int | None = None) -> Iterator[Event]:
+    """The events of an instance, oldest first; with `last` so many of the newest.
+
+    May run while the engine appends and rotates: it gives the events that were there when it began,
+    and perhaps some more. A torn last line is left out.
+
+    Raises:
+        EventLogError: The log can't be read, or has a bad line or a gap; names file and line.
+    """
+    with ExitStack() as stack:
+        files = _open_all(Path(directory).absolute(), stack)
+        if last is None:
+            yield from _parse(files, 0)
+        else:
+            # One line more than asked for: the last one may be torn.
+            skip = _lines_before(files, last + 1)
+            yield from deque(_parse(files, skip), maxlen=last)
 
 
-_MOVE_ASIDE: Final = "move the file to another directory to start a new log"
+_Files = list[tuple[Path, BinaryIO]]
 
 
-def _file_name(number: int) -> str:
-    return f".octo_step_engine_events.{number}.jsonl" if number else EVENT_FILE_NAME
+def _open_all(directory: Path, stack: ExitStack) -> _Files:
+    """Opens the files of the log, to be read oldest first.
+
+    They are opened newest first: a rotation in between renames a file to a name that is still to
+    come, so it shows a file twice but hides none.
+    """
+    files: _Files = []
+    seen = set()
+    for path in _existing_files(directory):
+        try:
+            file = stack.enter_context(os.fdopen(_open_regular(path, os.O_RDONLY), "rb"))
+        except FileNotFoundError:
+            continue
+        except OSError as exc:
+            raise _failure(path, "read", exc) from exc
+        status = os.fstat(file.fileno())
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            files.insert(0, (path, file))
+    return files
 
 
-def read_events(directory: Path, *, last: int | None = None) -> Iterator[dict[str, Any]]:
-    """The events, oldest first; with `last` only so many of the newest."""
-    import collections
-
-    events = (
-        orjson.loads(line) for p in log_files(directory) if p.exists() for line in p.open("rb")
-    )
-    yield from events if last is None else collections.deque(events, last)
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _tail(fd: int, size: int) -> bytes:
-    os.lseek(fd, max(0, size - _TAIL), os.SEEK_SET)
-    return os.read(fd, _TAIL)
+def _lines_before(files: _Files, last: int) -> int:
+    """How many lines come before the last `last` ones; drops the files not needed for those."""
+    wanted = last
+    for position in range(len(files) - 1, -1, -1):
+        file = files[position][1]
+        lines = sum(1 for _ in file)
+        file.seek(0)
+        if lines >= wanted:
+            del files[:position]
+            return lines - wanted
+        wanted -= lines
+    return 0
 
 
-def _last_seq(data: bytes) -> int | None:
-    line = data[data.rfind(b"\n", 0, -1) + 1 :]
+def _parse(files: _Files, skip: int) -> Iterator[Event]:
+    """The events from line `skip` of the first file on; checks that `seq` has no gap."""
+    previous: int | None = None
+    for path, file in files:
+        for number, line in enumerate(islice(file, skip, None), skip + 1):
+            event = _event(line)
+            if event is None:
+                if path is files[-1][0] and not file.read(1):
+                    return  # torn
+                raise _bad_line(path, number, "is no event")
+            seq = event["seq"]
+            if previous is not None and seq != previous + 1:
+                raise _bad_line(path, number, f"is event {seq}, and follows event {previous}")
+            previous = seq
+            yield event
+        skip = 0
+
+
+def _event(line: bytes) -> Event | None:
+    """The event in a line, or None when it holds none."""
     try:
-        seq = orjson.loads(line)["seq"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
         return None
-    return seq if type(seq) is int else None
+    sound = isinstance(event, dict) and type(event.get("seq")) is int and line.endswith(b"\n")
+    return event if sound else None
+
+
+def _last_seq(lines: bytes) -> int | None:
+    """The seq of the last of the lines, or None when it holds no event."""
+    event = _event(lines[lines.rfind(b"\n", 0, -1) + 1 :])
+    return event["seq"] if event else None
+
+
+def _seq_at_end_of(path: Path) -> int:
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise _failure(path, "read", exc) from exc
+    seq = _last_seq(data)
+    if seq is None:
+        raise _bad_line(path, max(1, data.count(b"\n")), "is no event")
+    return seq
+
+
+def _line(record: Event) -> bytes:
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # orjson's error for what it can't encode, bad strings included
+        return orjson.dumps(_plain(record), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _plain(value: Any) -> Any:
+    """The value with everything that JSON or UTF-8 can't hold replaced by its repr."""
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if (
+        value is None
+        or isinstance(value, float)
+        or (isinstance(value, int) and -(2**63) <= value < 2**63)
+    ):
+        return value
+    return _plain(repr(value))
+
+
+def _existing_files(directory: Path) -> list[Path]:
+    """The files of the log that there are, newest first."""
+    paths = (_path_of(directory, number) for number in range(ROTATED_FILES + 1))
+    return [path for path in paths if path.exists()]
+
+
+def _path_of(directory: Path, number: int) -> Path:
+    """The current file (0), or the one that was rotated `number` times."""
+    return directory / (f".octo_step_engine_events.{number}.jsonl" if number else EVENT_FILE_NAME)
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    """Opens a regular file; a FIFO, device or directory at this name is an OSError, not a wait."""
+    extra = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    fd = os.open(path, flags | extra, 0o666)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError("it is not a regular file")
+    return fd
+
+
+def _read_at(fd: int, position: int) -> bytes:
+    os.lseek(fd, position, os.SEEK_SET)
+    with os.fdopen(os.dup(fd), "rb") as file:
+        return file.read()
 
 
 def _sync_directory(directory: Path) -> None:
-    if hasattr(os, "O_DIRECTORY"):
+    if hasattr(os, "O_DIRECTORY"):  # elsewhere a directory can't be opened
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _failure(path: Path, what: str, exc: OSError) -> EventLogError:
+    return EventLogError(
+        f"{path}: the event log can't be {what}: {exc.strerror or exc}",
+        hint="make room or give access, then go on: what is in the log stays",
+        path=str(path),
+        errno=exc.errno,
+    )
+
+
+def _bad_line(path: Path, line: int, what: str) -> EventLogError:
+    return EventLogError(
+        f"{path}:{line}: this line {what}",
+        hint="move the file to another directory: the log goes on without it",
+        path=str(path),
+        line=line,
+    )
