@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from .bringup_step import bringup_step
-from .instrument import InstrumentGoneError
+from .instrument import InstrumentError, InstrumentGoneError
 
 
 class step_node_measure(bringup_step):
@@ -85,7 +85,9 @@ class step_node_measure(bringup_step):
             print("the instrument is off already")
             return 0
         with self.connect() as instrument:
-            instrument.command("OUTP OFF")
+            instrument.send("OUTP OFF")
+            if instrument.ask("OUTP?") != "0":
+                raise InstrumentError("the output does not switch off")
         print("output off")
         return 0
 

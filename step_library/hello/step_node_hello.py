@@ -34,14 +34,18 @@ class step_node_hello:
         self.lock_file = self.params_obj.get_default_param_lock_file_name()
 
     def step_execute(self) -> int:
-        """Greet."""
+        """Greet, and keep the greeting."""
         parameters = self.params_obj.read_json_dict(
             self.default_dict, self.param_file, self.lock_file
         )
         greeting = f"Hello, {parameters['step_node_hello']['who']}!"
         print(greeting)
         self.params_obj.update_json_dict(
-            self.default_dict, self.param_file, self.lock_file,
-            "step_node_hello", "greeting", greeting,
-        )  # fmt: skip
+            self.default_dict,
+            self.param_file,
+            self.lock_file,
+            "step_node_hello",
+            "greeting",
+            greeting,
+        )
         return 0

@@ -164,7 +164,7 @@ def test_a_failure_with_the_output_on_switches_it_off(bringup: Instance, executo
     assert bringup("run", "--executor", executor).returncode == 1
     assert "was refused" in bringup.group("step_node_measure")["last_error"]
     assert "OUTP ON" in bringup.heard()
-    assert bringup.heard()[-2:] == ["OUTP OFF", "SYST:ERR?"]
+    assert bringup.heard()[-2:] == ["OUTP OFF", "OUTP?"]
     with bringup.instrument() as instrument:
         assert instrument.ask("OUTP?") == "0"
 
