@@ -10,7 +10,7 @@ off by it gives a warning, one that no arrow leads to at all is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -124,7 +124,7 @@ class StepGraph:
 
     def reachable(self, name: str, *, avoiding: str | None = None) -> frozenset[str]:
         """`name`, and every node that open arrows lead to from there, not through `avoiding`."""
-        return frozenset(_reached([name], self.targets, avoiding))
+        return frozenset(_reached([name], self.targets, (avoiding,)))
 
     def targets(self, name: str) -> list[str]:
         """The nodes that the open arrows of a node lead to."""
@@ -132,13 +132,15 @@ class StepGraph:
 
 
 def _reached(
-    starts: Iterable[str], targets: Callable[[str], Iterable[str]], avoiding: str | None = None
+    starts: Iterable[str],
+    targets: Callable[[str], Iterable[str]],
+    avoiding: Container[str | None] = (),
 ) -> set[str]:
-    seen = set(starts) - {avoiding}
+    seen = {name for name in starts if name not in avoiding}
     todo = list(seen)
     while todo:
         for target in targets(todo.pop()):
-            if target not in seen and target != avoiding:
+            if target not in seen and target not in avoiding:
                 seen.add(target)
                 todo.append(target)
     return seen
@@ -289,12 +291,20 @@ class _StructureChecks:
 
     Attributes:
         incomplete: Some nodes or arrows are missing because of errors already reported.
+        leading: For each node, the other nodes that have an arrow to it, open or not.
     """
 
     declared: Mapping[str, NodeDeclaration]
     nodes: Mapping[str, Node]
     reports: Mapping[str, Reporter]
     incomplete: bool
+    leading: dict[str, list[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.leading = {name: [] for name in self.nodes}
+        for name, node in self.nodes.items():
+            for target in {arrow.target for arrow in node.arrows.values()} - {name}:
+                self.leading[target].append(name)
 
     def first_nodes(self, chosen: str | None) -> list[str]:
         """The first node; where it isn't clear, which is reported, those that could be meant."""
@@ -303,14 +313,9 @@ class _StructureChecks:
             return [chosen] if chosen in self.nodes else list(self.nodes)
         flagged = [name for name, node in self.nodes.items() if node.active and self._flag(name)]
         if len(flagged) > 1:
-            places = [
-                f"{name} ({self.declared[name].place(GRAPH_DICT, name, _FIRST)})"
-                for name in flagged
-            ]
-            message = f"{len(flagged)} nodes are the first: {', '.join(places)}"
-            self.reports[flagged[1]].error(
-                message, GRAPH_DICT, flagged[1], _FIRST, hint=f"leave {_FIRST} 1 in one of them"
-            )
+            message = f"{len(flagged)} nodes are the first: {self._listed(flagged, _FIRST)}"
+            hint = f"leave {_FIRST} 1 in one of them"
+            self.reports[flagged[1]].error(message, GRAPH_DICT, flagged[1], _FIRST, hint=hint)
         return flagged or self._unled_nodes()
 
     def _check_chosen(self, chosen: str) -> None:
@@ -325,25 +330,17 @@ class _StructureChecks:
 
     def _unled_nodes(self) -> list[str]:
         """The active nodes that no other node has an arrow to; reported if it is not one."""
-        led_to = {
-            arrow.target
-            for node in self.nodes.values()
-            for arrow in node.arrows.values()
-            if arrow.target != node.name
-        }
         active = [name for name, node in self.nodes.items() if node.active]
-        unled = [name for name in active if name not in led_to]
+        unled = [name for name in active if not self.leading[name]]
         if len(unled) != 1:
-            listed = ", ".join(
-                f"{name} ({self.declared[name].place()})" for name in unled or active
-            )
+            listed = self._listed(unled or active)
             why = f"no arrow leads to any of {listed}" if unled else f"arrows lead to all: {listed}"
             some = (unled or active or list(self.nodes))[0]
             message = f"no first node: {why if active else 'none is active'}"
             self.reports[some].error(message, hint=f"set {_FIRST} to 1 in one of them")
         return unled or active or list(self.nodes)
 
-    def reachability(self, graph: StepGraph, starts: Collection[str], *, chosen: bool) -> None:
+    def reachability(self, graph: StepGraph, starts: Sequence[str], *, chosen: bool) -> None:
         """Every node is to be reached from the first one."""
         targets = {
             name: [arrow.target for arrow in node.arrows.values()]
@@ -352,13 +349,14 @@ class _StructureChecks:
         by_any_arrow = _reached(starts, targets.__getitem__)
         by_open_arrows = _reached(starts, graph.targets)
         hint = "perhaps an arrow to it is among what could not be read" if self.incomplete else ""
+        first = starts[0] if len(starts) == 1 else "any first node"
         for name, node in self.nodes.items():
             if name in by_any_arrow:
                 if node.active and name not in by_open_arrows:
                     message = f"{name!r} is cut off: a node or an arrow before it is not active"
                     self.reports[name].warning(message)
                 continue
-            message = f"{name!r} can't be reached: no arrows lead to it from {' or '.join(starts)}"
+            message = f"{name!r} can't be reached: no arrows lead to it from {first}"
             report = self.reports[name]
             (report.warning if chosen or not node.active else report.error)(message, hint=hint)
 
@@ -373,36 +371,71 @@ class _StructureChecks:
                 self.reports[name].error(message, ARROW_DICT, hint=hint)
 
     def joins(self, graph: StepGraph) -> None:
-        """A join needs something to wait for, and must not wait for what comes after it only."""
-        for name, node in self.nodes.items():
-            if not node.join_all:
-                continue
-            sources = [each for each in self.nodes.values() if _has_arrow_to(each, name)]
-            if len(sources) < 2:
-                message = f"join_all_bool is set for {name!r}, and {len(sources)} nodes lead to it"
-                hint = "a join waits for two or more"
-                self.reports[name].error(message, GRAPH_DICT, name, _JOIN, hint=hint)
-            self._check_waiting(graph, name)
+        """A join needs several nodes to wait for, and none of them only after itself."""
+        joins = [name for name, node in self.nodes.items() if node.join_all]
+        circle_of = _circles(graph) if joins else {}
+        for join in joins:
+            leading = self.leading[join]
+            if len(leading) < 2:
+                listed = f"only {leading[0]} leads" if leading else "no node leads"
+                message = f"{join!r} is a join, and {listed} to it"
+                hint = "a join waits for two nodes or more"
+                self.reports[join].error(message, GRAPH_DICT, join, _JOIN, hint=hint)
+            sources = graph.sources_into(join)
+            again = {name for name in sources if circle_of[name] == circle_of[join]}
+            if again:
+                self._check_circle(graph, join, sources, again)
 
-    def _check_waiting(self, graph: StepGraph, join: str) -> None:
-        sources = graph.sources_into(join)
-        after = sources & graph.reachable(join)
+    def _check_circle(
+        self, graph: StepGraph, join: str, sources: Collection[str], again: set[str]
+    ) -> None:
+        """A join in a circle: `again` are those of its sources that come again after it."""
+        hint = "lead the arrow back to a node before the fork"
         before = graph.reachable(graph.first, avoiding=join)
-        for source in sorted(after - before) if join != graph.first else ():
-            arrows = self.nodes[source].arrows.values()
-            key = next(arrow.key for arrow in arrows if arrow.target == join)
-            message = f"join {join!r} would wait for {source!r} for ever, which comes after it"
-            hint = "lead this arrow to a node before the fork, or don't make the node a join"
+        too_late = again - before if join != graph.first else set()
+        for source in sorted(too_late):
+            key = next(a.key for a in graph.open_arrows(source).values() if a.target == join)
+            message = f"join {join!r} waits for {source!r}, which comes only after it: for ever"
             self.reports[source].error(message, ARROW_DICT, key, hint=hint)
-        if after and after < sources and after <= before:
-            again, once = ", ".join(sorted(after)), ", ".join(sorted(sources - after))
-            message = f"when {again} comes to the join {join!r} again, it waits for {once} for ever"
-            hint = "let the arrow back lead to a node before the fork"
+        once = sorted(set(sources) - again)
+        if once and not too_late:
+            message = f"when {' or '.join(sorted(again))} comes to the join {join!r} again, "
+            message += f"it waits for {', '.join(once)} for ever"
             self.reports[join].warning(message, GRAPH_DICT, join, _JOIN, hint=hint)
 
     def _flag(self, name: str) -> bool:
         return self.declared[name].graph_dict.get(_FIRST) in (1, True)
 
+    def _listed(self, names: Sequence[str], key: str = "") -> str:
+        """Names with their places; of many, the first ones."""
+        few = [f"{name} ({self.declared[name].place(GRAPH_DICT, name, key)})" for name in names[:8]]
+        more = [f"and {len(names) - len(few)} more"] if len(names) > len(few) else []
+        return ", ".join(few + more)
 
-def _has_arrow_to(node: Node, target: str) -> bool:
-    return node.name != target and any(a.target == target for a in node.arrows.values())
+
+def _circles(graph: StepGraph) -> dict[str, str]:
+    """Each node's circle: two nodes have the same if open arrows lead from each to the other.
+
+    These are the strongly connected components, found in linear time as Kosaraju does: in the
+    order in which a depth-first search is done with the nodes, backwards along the arrows.
+    """
+    sources: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    done: list[str] = []
+    seen: set[str] = set()
+    for root in graph.nodes:
+        way = [] if root in seen else [(root, iter(graph.targets(root)))]
+        seen.add(root)
+        while way:
+            name, targets = way[-1]
+            for target in targets:
+                sources[target].append(name)
+                if target not in seen:
+                    seen.add(target)
+                    way.append((target, iter(graph.targets(target))))
+                    break
+            else:
+                done.append(way.pop()[0])
+    circle_of: dict[str, str] = {}
+    for root in reversed(done):
+        circle_of |= dict.fromkeys(_reached([root], sources.__getitem__, circle_of), root)
+    return circle_of

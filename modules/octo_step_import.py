@@ -33,6 +33,7 @@ from typing import Any
 from octo_errors import did_you_mean
 
 _PREFIX = "octo_step_library_"
+_packages: dict[str, LibraryPackage] = {}
 _lock = threading.RLock()  # one import session at a time: it exchanges sys.stdout
 
 
@@ -48,18 +49,22 @@ class LibraryPackage:
     """The modules of the library at `root`, imported afresh, or as they were if `fresh` is false.
 
     Attributes:
+        name: The name of the package, in `sys.modules` once a module of it is imported.
+        builtins: What its modules have as `__builtins__`.
         prints: For each file that printed while it was imported: the line, and the text.
     """
 
     def __init__(self, root: Path, *, fresh: bool) -> None:
         self.root = root
         self.name = _package_name(root)
+        self.builtins = _library_builtins(self.name, root)
         self.prints: dict[str, tuple[int, str]] = {}
         with _lock:
             if fresh:
                 _forget(self.name, str(root))
-            if self.name not in sys.modules:
-                sys.modules[self.name] = _new_package(self.name, root)
+            if fresh or self.name not in _packages:
+                _packages[self.name] = self
+            _prepare_interpreter()
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -77,28 +82,23 @@ class LibraryPackage:
                     os.chdir(directory)
 
     def load(self, module: str) -> ModuleType:
-        """The module called `module`; `"__init__"` is what the library's `__init__.py` makes.
+        """The module called `module`, after `__init__.py` if there is one, imported if need be.
 
         Raises:
-            ImportFailure: It raised something. `fresh` or not, it is imported anew the next time.
+            ImportFailure: One of them raised something. The next time it is tried again.
         """
-        file = self.root / f"{module}.py"
         try:
-            if module != "__init__":
-                return importlib.import_module(f"{self.name}.{module}")
-            package = sys.modules[self.name]
-            _LibraryLoader(self.name, str(file)).exec_module(package)
-            return package
+            return importlib.import_module(f"{self.name}.{module}")
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise self._failure(error, str(file)) from error
+            raise self._failure(error, str(self.root / f"{module}.py")) from error
 
     def _failure(self, error: BaseException, file: str) -> ImportFailure:
-        place, line = blame(error, str(self.root)) or (file, None)
+        place, line = blame(error, str(self.root)) or (file, 1)
         if isinstance(error, SyntaxError) and (error.filename or "").startswith(str(self.root)):
             place, line = error.filename or file, error.lineno or 1
-        message = error_text(error).replace(f"{self.name}.", "")
+        message = error_text(error).replace(f"{self.name}.", "").replace(self.name, self.root.name)
         return ImportFailure(place, line, message, self._hint(error))
 
     def _hint(self, error: BaseException) -> str:
@@ -146,16 +146,12 @@ def _package_name(root: Path) -> str:
     return _PREFIX + hashlib.sha256(real).hexdigest()[:12]
 
 
-def _new_package(name: str, root: Path) -> ModuleType:
+def _prepare_interpreter() -> None:
     if _LibraryFinder not in sys.meta_path:
         sys.meta_path.insert(0, _LibraryFinder)
     modules = str(Path(__file__).resolve().parent)
     if modules not in sys.path:  # so that nodes can import octo_step_engine_parameters
         sys.path.append(modules)
-    package = ModuleType(name)
-    package.__path__ = [str(root)]
-    package.__dict__["__builtins__"] = _library_builtins(name, root)
-    return package
 
 
 def _forget(package: str, root: str) -> None:
@@ -204,13 +200,13 @@ class _LibraryLoader(SourceFileLoader):
     """Runs a module of a library with the `__builtins__` of its package."""
 
     def exec_module(self, module: ModuleType) -> None:
-        package = sys.modules[module.__name__.partition(".")[0]]
-        module.__dict__["__builtins__"] = package.__dict__["__builtins__"]
+        package = _packages[module.__name__.partition(".")[0]]
+        module.__dict__["__builtins__"] = package.builtins
         super().exec_module(module)
 
 
 class _LibraryFinder:
-    """Finds what is below the packages of libraries as Python does, and loads it our way."""
+    """Finds the packages of libraries; what is below them it finds as Python does."""
 
     @staticmethod
     def find_spec(
@@ -218,10 +214,21 @@ class _LibraryFinder:
     ) -> ModuleSpec | None:
         if not name.startswith(_PREFIX):
             return None
+        if name in _packages:
+            return _package_spec(name, _packages[name].root)
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
             spec.loader = _LibraryLoader(name, spec.loader.path)
         return spec
+
+
+def _package_spec(name: str, root: Path) -> ModuleSpec:
+    init = root / "__init__.py"
+    loader = _LibraryLoader(name, str(init)) if init.is_file() else None
+    spec = ModuleSpec(name, loader, origin=str(init) if loader else None, is_package=True)
+    spec.has_location = loader is not None
+    spec.submodule_search_locations = [str(root)]
+    return spec
 
 
 class _ImportOutput:

@@ -89,7 +89,8 @@ def find_libraries(search_path: Iterable[str | Path]) -> dict[str, Path]:
     for directory in map(_absolute, search_path):
         with suppress(OSError):
             for path in [directory, *sorted(directory.iterdir())]:
-                if path.name not in found and _is_library(path):
+                hidden = path.name.startswith(".")
+                if not hidden and path.name not in found and _is_library(path):
                     found[path.name] = path
     return found
 
@@ -105,7 +106,7 @@ def resolve_library(name_or_path: str | Path, extra: Iterable[str | Path] = ()) 
     """
     text = os.path.expanduser(name_or_path)  # noqa: PTH111
     path = _absolute(text)
-    if Path(text).name != text or text in ("", ".", ".."):
+    if Path(text).name != text or text in (".", ".."):
         if path.is_dir():
             return path
         why, hint = _no_directory(path)
@@ -114,7 +115,7 @@ def resolve_library(name_or_path: str | Path, extra: Iterable[str | Path] = ()) 
     known = find_libraries(searched)
     if text in known:
         return known[text]
-    if _is_library(path):
+    if text and _is_library(path):
         return path
     raise LibraryError(
         f"no step library is called {text!r}",
@@ -279,15 +280,13 @@ def _import_modules(library: StepLibrary, files: dict[str, Path]) -> dict[str, M
     modules: dict[str, ModuleType] = {}
     failures: dict[tuple[str, int | None, str], tuple[ImportFailure, list[str]]] = {}
     package = LibraryPackage(library.path, fresh=True)
-    first = ["__init__"] if (library.path / "__init__.py").is_file() else []
     with package.importing():
-        for module in [*first, *files]:
+        for module in files:
             try:
                 modules[module] = package.load(module)
             except ImportFailure as failure:
                 key = (failure.file, failure.line, failure.message)
                 failures.setdefault(key, (failure, []))[1].append(module)
-    modules.pop("__init__", None)
     library.problems.extend(_import_problem(*found) for found in failures.values())
     for file, (line, text) in package.prints.items():
         message = f"prints while it is imported: {text.strip()!r}"
