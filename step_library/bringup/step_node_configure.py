@@ -32,7 +32,7 @@ class step_node_configure(bringup_step):
 
     def step_execute(self) -> int:
         """Reset, forget old errors, and set the voltage that must never be exceeded."""
-        protection = self.read("step_node_configure")["protection_volts"]
+        protection = self.get(self.name, "protection_volts")
         with self.connect() as instrument:
             instrument.send("*RST")
             instrument.send("*CLS")

@@ -33,16 +33,15 @@ class step_node_diagnose(bringup_step):
         """Note what failed, switch the output off, and empty the instrument's error queue."""
         findings = []
         for step in ("step_node_identify", "step_node_configure", "step_node_self_test"):
-            outcome = self.read(step)
-            if outcome.get("step_results_key_last_status") == "ERROR":
-                findings.append(f"{step}: {outcome['last_error']}")
+            if self.get(step, "step_results_key_last_status") == "ERROR":
+                findings.append(f"{step}: {self.get(step, 'last_error')}")
         try:
             with self.connect() as instrument:
                 instrument.send("OUTP OFF")
                 findings += [f"instrument: {error}" for error in instrument.errors()]
         except InstrumentGoneError as error:
             findings.append(str(error))
-        self.write("step_node_diagnose", "findings", findings)
-        self.write("bringup", "verdict", "FAIL")
+        self.set(self.name, "findings", findings)
+        self.set("bringup", "verdict", "FAIL")
         print("\n".join(findings) or "the instrument has no complaints")
         return 0

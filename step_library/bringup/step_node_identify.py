@@ -34,10 +34,10 @@ class step_node_identify(bringup_step):
 
     def step_execute(self) -> int:
         """Ask for the identity (maker, model, serial number, firmware) and check the model."""
-        expected = self.read("step_node_identify")["expected_model"]
+        expected = self.get(self.name, "expected_model")
         with self.connect() as instrument:
             identity = instrument.ask("*IDN?")
-        self.write("step_node_identify", "identity", identity)
+        self.set(self.name, "identity", identity)
         print(identity)
         if expected not in identity.split(","):
             raise InstrumentError(f"expected model {expected!r}, but found {identity!r}")

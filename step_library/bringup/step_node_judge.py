@@ -40,18 +40,18 @@ class step_node_judge(bringup_step):
 
     def step_execute(self) -> int:
         """Find the reading that is farthest from what was set."""
-        readings = self.read("step_node_measure")["readings"]
+        readings = self.get("step_node_measure", "readings")
         if not readings:
             raise ValueError("nothing was measured: step_node_measure points must be 1 or more")
         worst = max(abs(point["measured_volts"] - point["set_volts"]) for point in readings)
-        tolerance = self.read("step_node_judge")["tolerance_volts"]
+        tolerance = self.get(self.name, "tolerance_volts")
         verdict = "PASS" if worst <= tolerance else "FAIL"
-        self.write("step_node_judge", "worst_error_volts", round(worst, 4))
-        self.write("bringup", "verdict", verdict)
+        self.set(self.name, "worst_error_volts", round(worst, 4))
+        self.set("bringup", "verdict", verdict)
         print(f"{verdict}: off by {worst:.4f} V at worst, {tolerance} V allowed")
         return 0
 
     def step_advance(self) -> str:
         """Go straight on, or by way of the diagnosis."""
-        passed = self.read("bringup")["verdict"] == "PASS"
+        passed = self.get("bringup", "verdict") == "PASS"
         return "within_limits" if passed else "out_of_limits"

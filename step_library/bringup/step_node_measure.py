@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from .bringup_step import bringup_step
 from .instrument import InstrumentError, InstrumentGoneError
@@ -60,28 +59,26 @@ class step_node_measure(bringup_step):
 
         The readings are the progress, too: after a crash the run goes on at the point it reached.
         """
-        settings = self.read("step_node_measure")
-        readings, lost = settings["readings"], 0
-        if len(readings) < settings["points"]:
+        readings, lost = self.get(self.name, "readings"), 0
+        if len(readings) < self.get(self.name, "points"):
             try:
-                reading = self._measure(settings, point=len(readings))
-                self.write("step_node_measure", "readings", [*readings, reading])
+                self.set(self.name, "readings", [*readings, self._measure(len(readings))])
             except InstrumentGoneError as error:
                 print(error)
                 lost = 1
-        self.write("step_node_measure", "instrument_lost_bool", lost)
+        self.set(self.name, "instrument_lost_bool", lost)
         return 0
 
     def step_advance(self) -> str:
         """Stay here until all is measured; begin anew with an instrument that has gone."""
-        measured = self.read("step_node_measure")
-        if measured["instrument_lost_bool"]:
+        if self.get(self.name, "instrument_lost_bool"):
             return "instrument_lost"
-        return "next_point" if len(measured["readings"]) < measured["points"] else "all_measured"
+        measured = len(self.get(self.name, "readings"))
+        return "next_point" if measured < self.get(self.name, "points") else "all_measured"
 
     def step_make_safe(self) -> int:
         """Switch the output off: called when the run fails, is stopped, or was killed."""
-        if self.read("instrument")["port"] == 0:
+        if self.get("instrument", "port") == 0:
             print("the instrument is off already")
             return 0
         with self.connect() as instrument:
@@ -91,13 +88,14 @@ class step_node_measure(bringup_step):
         print("output off")
         return 0
 
-    def _measure(self, settings: dict[str, Any], point: int) -> dict[str, float]:
-        first, last = settings["first_volts"], settings["last_volts"]
-        volts = round(first + (last - first) * point / max(settings["points"] - 1, 1), 4)
+    def _measure(self, point: int) -> dict[str, float]:
+        points = self.get(self.name, "points")
+        first, last = self.get(self.name, "first_volts"), self.get(self.name, "last_volts")
+        volts = round(first + (last - first) * point / max(points - 1, 1), 4)
         with self.connect() as instrument:
             instrument.command(f"VOLT {volts}")
             instrument.command("OUTP ON")
-            time.sleep(settings["settle_seconds"])
+            time.sleep(self.get(self.name, "settle_seconds"))
             measured = float(instrument.ask("MEAS:VOLT?"))
-        print(f"point {point + 1} of {settings['points']}: {volts} V set, {measured} V measured")
+        print(f"point {point + 1} of {points}: {volts} V set, {measured} V measured")
         return {"set_volts": volts, "measured_volts": measured}

@@ -19,17 +19,17 @@ class step_node_power_off(bringup_step):
 
     def step_execute(self) -> int:
         """End the simulator's process; of an instrument that was there before, only the output."""
-        started_here = self.read("instrument")["pid"] != 0
+        started_here = self.get("instrument", "pid") != 0
         try:
             with self.connect() as instrument:
                 instrument.send("SYST:SHUT" if started_here else "OUTP OFF")
         except InstrumentGoneError:
             print("the instrument was off already")
         if started_here:
-            self.write("instrument", "port", 0)
-            self.write("instrument", "pid", 0)
+            self.set("instrument", "port", 0)
+            self.set("instrument", "pid", 0)
         return 0
 
     def step_advance(self) -> str:
         """End the run as the bring-up ended."""
-        return "COMPLETE" if self.read("bringup")["verdict"] == "PASS" else "COMPLETE_ERROR"
+        return "COMPLETE" if self.get("bringup", "verdict") == "PASS" else "COMPLETE_ERROR"

@@ -46,20 +46,18 @@ class step_node_power_on(bringup_step):
             self.connect().close()
         except InstrumentGoneError:
             self._start_simulator()
-        instrument = self.read("instrument")
-        print(f"the instrument answers at {instrument['host']}:{instrument['port']}")
+        print(f"the instrument answers at port {self.get('instrument', 'port')}")
         return 0
 
     def _start_simulator(self) -> None:
-        settings = self.read("step_node_power_on")
         started = subprocess.run(
             [
                 sys.executable,
                 str(SIMULATOR),
                 "--background",
-                f"--port={self.read('instrument')['port']}",
-                f"--seed={settings['seed']}",
-                f"--cold-self-tests={settings['cold_self_tests']}",
+                f"--port={self.get('instrument', 'port')}",
+                f"--seed={self.get(self.name, 'seed')}",
+                f"--cold-self-tests={self.get(self.name, 'cold_self_tests')}",
                 "--log=instrument.log",
             ],
             stdin=subprocess.DEVNULL,
@@ -71,4 +69,4 @@ class step_node_power_on(bringup_step):
             reason = started.stderr.strip().rpartition("\n")[2]
             raise InstrumentError(f"the simulator did not start: {reason}")
         for key, value in json.loads(started.stdout).items():
-            self.write("instrument", key, value)
+            self.set("instrument", key, value)

@@ -30,19 +30,19 @@ class step_node_report(bringup_step):
 
     def step_execute(self) -> int:
         """Write both files; written again after a crash, they are simply replaced."""
-        readings = self.read("step_node_measure")["readings"]
-        verdict = self.read("bringup")["verdict"]
+        readings = self.get("step_node_measure", "readings")
+        verdict = self.get("bringup", "verdict")
         report = {
             "verdict": verdict,
-            "instrument": self.read("step_node_identify")["identity"],
+            "instrument": self.get("step_node_identify", "identity"),
             "reported_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "tolerance_volts": self.read("step_node_judge")["tolerance_volts"],
-            "worst_error_volts": self.read("step_node_judge")["worst_error_volts"],
-            "findings": self.read("step_node_diagnose")["findings"] if verdict == "FAIL" else [],
+            "tolerance_volts": self.get("step_node_judge", "tolerance_volts"),
+            "worst_error_volts": self.get("step_node_judge", "worst_error_volts"),
+            "findings": self.get("step_node_diagnose", "findings") if verdict == "FAIL" else [],
             "readings": readings,
         }
         rows = [f"{point['set_volts']},{point['measured_volts']}\n" for point in readings]
-        directory = Path(self.read("step_node_report")["directory"])
+        directory = Path(self.get(self.name, "directory"))
         replace_file(directory / "readings.csv", "set_volts,measured_volts\n" + "".join(rows))
         replace_file(directory / "report.json", json.dumps(report, indent=2) + "\n")
         print(f"{verdict}: see {directory / 'report.json'}")

@@ -1,4 +1,4 @@
-"""What the steps of this library share: the parameter file and tables in the instance's directory.
+"""What the steps of this library share: tables in the instance's directory.
 
 Bulk data goes from step to step in CSV files, the figures that matter are in the parameter file.
 """
@@ -9,29 +9,8 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from octo_step_engine_parameters import octo_step_engine_parameters
 
 COLUMNS = ["time", "sensor", "celsius"]
-
-_params_obj = octo_step_engine_parameters()
-_parameter_file = (
-    _params_obj.get_default_param_dict(),
-    _params_obj.get_default_param_file_name(),
-    _params_obj.get_default_param_lock_file_name(),
-)
-
-
-def read_parameters(group: str) -> dict[str, Any]:
-    """A group of the parameter file as it is now."""
-    groups: dict[str, dict[str, Any]] = _params_obj.read_json_dict(*_parameter_file)
-    return groups[group]
-
-
-def write_parameter(group: str, key: str, value: object) -> None:
-    """Change one value of the parameter file."""
-    _params_obj.update_json_dict(*_parameter_file, group, key, value)
 
 
 def read_table(name: str) -> list[dict[str, str]]:

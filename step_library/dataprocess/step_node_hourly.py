@@ -7,7 +7,7 @@ from statistics import fmean
 
 from stepnode_baseclass import stepnode_baseclass
 
-from .instance_files import read_table, write_parameter, write_table
+from .instance_files import read_table, write_table
 
 
 class step_node_hourly(stepnode_baseclass):
@@ -40,6 +40,6 @@ class step_node_hourly(stepnode_baseclass):
             rows.setdefault(hour, {"hour": hour})[sensor] = f"{fmean(celsius):.2f}"
         sensors = sorted({sensor for _, sensor in readings})
         write_table("hourly.csv", ["hour", *sensors], rows.values())
-        write_parameter("step_node_hourly", "hours", len(rows))
+        self.set(self.name, "hours", len(rows))
         print(f"{len(rows)} hours")
         return 0

@@ -7,7 +7,7 @@ from statistics import median
 
 from stepnode_baseclass import stepnode_baseclass
 
-from .instance_files import COLUMNS, read_parameters, read_table, write_parameter, write_table
+from .instance_files import COLUMNS, read_table, write_table
 
 
 class step_node_outliers(stepnode_baseclass):
@@ -37,7 +37,7 @@ class step_node_outliers(stepnode_baseclass):
         median absolute deviation, scaled by 0.6745. Unlike mean and standard deviation, the two
         medians are not moved by the outliers themselves.
         """
-        threshold = read_parameters("step_node_outliers")["threshold"]
+        threshold = self.get(self.name, "threshold")
         rows_of = defaultdict(list)
         for row in read_table("accepted.csv"):
             rows_of[row["sensor"]].append(row)
@@ -51,6 +51,6 @@ class step_node_outliers(stepnode_baseclass):
                 if 0.6745 * abs(float(row["celsius"]) - middle) > threshold * spread
             ]
         write_table("outliers.csv", COLUMNS, outliers)
-        write_parameter("step_node_outliers", "outliers", len(outliers))
+        self.set(self.name, "outliers", len(outliers))
         print(f"{len(outliers)} outliers")
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stepnode_baseclass import stepnode_baseclass
 
-from .instance_files import read_parameters, read_table, replace_file
+from .instance_files import read_table, replace_file
 
 
 class step_node_report(stepnode_baseclass):
@@ -21,11 +21,12 @@ class step_node_report(stepnode_baseclass):
 
     def step_execute(self) -> int:
         """Write the report; it is the same, however often it is written."""
-        validated = read_parameters("step_node_validate")
+        input_file = self.get("step_node_validate", "input_file")
+        accepted = self.get("step_node_validate", "rows_accepted")
+        rejected = self.get("step_node_validate", "rows_rejected")
         report = [
             "# Temperatures",
-            f"Input: `{validated['input_file']}`, {validated['rows_accepted']} rows accepted, "
-            f"{validated['rows_rejected']} rejected.",
+            f"Input: `{input_file}`, {accepted} rows accepted, {rejected} rejected.",
             "## Sensors",
             _markdown(read_table("statistics.csv")),
             "## Hard to believe",

@@ -7,7 +7,7 @@ from statistics import fmean, pstdev
 
 from stepnode_baseclass import stepnode_baseclass
 
-from .instance_files import read_table, write_parameter, write_table
+from .instance_files import read_table, write_table
 
 
 class step_node_statistics(stepnode_baseclass):
@@ -47,6 +47,6 @@ class step_node_statistics(stepnode_baseclass):
         ]
         columns = ["sensor", "readings", "mean", "lowest", "highest", "deviation"]
         write_table("statistics.csv", columns, rows)
-        write_parameter("step_node_statistics", "sensors", len(rows))
+        self.set(self.name, "sensors", len(rows))
         print(f"{len(rows)} sensors")
         return 0

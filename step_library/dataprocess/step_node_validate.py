@@ -6,11 +6,10 @@ import csv
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from stepnode_baseclass import stepnode_baseclass
 
-from .instance_files import COLUMNS, read_parameters, write_parameter, write_table
+from .instance_files import COLUMNS, write_table
 
 
 class step_node_validate(stepnode_baseclass):
@@ -55,20 +54,23 @@ class step_node_validate(stepnode_baseclass):
 
     def step_execute(self) -> int:
         """Write `accepted.csv`, and `rejects.csv` with the reason for each row."""
-        settings = read_parameters("step_node_validate")
+        lowest = self.get(self.name, "lowest_celsius")
+        highest = self.get(self.name, "highest_celsius")
         accepted, rejected = [], []
-        for line, values in _read_input(Path(settings["input_file"])):
+        for line, values in _read_input(Path(self.get(self.name, "input_file"))):
             try:
-                accepted.append(_clean(values, settings))
+                accepted.append(_clean(values, lowest, highest))
             except ValueError as reason:
                 rejected.append({"line": line, "reason": reason, "row": ",".join(values)})
         write_table("accepted.csv", COLUMNS, accepted)
         write_table("rejects.csv", ["line", "reason", "row"], rejected)
-        write_parameter("step_node_validate", "rows_accepted", len(accepted))
-        write_parameter("step_node_validate", "rows_rejected", len(rejected))
+        self.set(self.name, "rows_accepted", len(accepted))
+        self.set(self.name, "rows_rejected", len(rejected))
         print(f"{len(accepted)} rows accepted, {len(rejected)} rejected (see rejects.csv)")
-        percent = 100 * len(rejected) / max(len(accepted) + len(rejected), 1)
-        if not accepted or percent > settings["max_rejected_percent"]:
+        if not accepted:
+            raise ValueError("no row was accepted")
+        percent = 100 * len(rejected) / (len(accepted) + len(rejected))
+        if percent > self.get(self.name, "max_rejected_percent"):
             raise ValueError(f"{percent:.1f}% of the rows were rejected: see rejects.csv")
         return 0
 
@@ -93,7 +95,7 @@ def _read_input(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield rows.line_num, row
 
 
-def _clean(values: list[str], settings: dict[str, Any]) -> dict[str, str]:
+def _clean(values: list[str], lowest: float, highest: float) -> dict[str, str]:
     """The row of these values; raises ValueError with the reason when they make no sense."""
     if len(values) != len(COLUMNS):
         raise ValueError(f"{len(values)} columns instead of {len(COLUMNS)}")
@@ -104,6 +106,6 @@ def _clean(values: list[str], settings: dict[str, Any]) -> dict[str, str]:
         temperature = float(celsius)
     except ValueError:
         raise ValueError(f"{celsius!r} is no temperature") from None
-    if not settings["lowest_celsius"] <= temperature <= settings["highest_celsius"]:
+    if not lowest <= temperature <= highest:
         raise ValueError(f"{celsius} is out of range")
     return {"time": datetime.fromisoformat(time).isoformat(), "sensor": sensor, "celsius": celsius}

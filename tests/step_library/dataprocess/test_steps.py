@@ -93,7 +93,7 @@ def test_too_many_bad_rows_fail_the_step_and_the_rejects_can_be_looked_at(bench:
 
 def test_a_file_without_good_rows_fails_the_step(bench: Bench) -> None:
     give(bench, HEADER)
-    with pytest.raises(ValueError, match=r"0\.0%"):
+    with pytest.raises(ValueError, match="no row was accepted"):
         bench.hook("validate")
 
 
