@@ -222,8 +222,9 @@ def _read_node(declared: NodeDeclaration, report: Reporter) -> Node:
         message = f"a node can't be called {name!r}: the engine keeps a group of that name"
         report.error(message, "name", hint="each node has a group in the parameter file, too")
     for key, right in (("module_name_string", declared.module), ("node_step_name_string", name)):
-        if isinstance(given.get(key), str) and given[key] != right:
-            report.error(f"{key} is {given[key]!r}, but this is {right!r}", *inside, key)
+        said = given.get(key)
+        if isinstance(said, str) and said not in ("", right):
+            report.error(f"{key} is {said!r}, but this is {right!r}", *inside, key)
     fields = read_keys(given, NODE_KEYS, report, *inside)
     error_key = fields.get("error_arrow_key")
     if error_key is not None and error_key not in declared.arrow_dict:
