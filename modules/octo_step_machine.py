@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from octo_errors import IllegalMoveError, did_you_mean
-from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, self_arrow_key
-from octo_step_states import RunState, Token, followed
+from octo_step_graph import COMPLETE, COMPLETE_ERROR, Node, StepGraph
+from octo_step_states import RunState, Token, followed, leads_to
 
 HOOK_OF_STATE = {
     "ENTER": "step_entry",
@@ -25,6 +25,8 @@ HOOK_OF_STATE = {
     "ADVANCE": "step_advance",
     "EXIT": "step_exit",
 }
+HALVES = {"ENTER": ("ENTER", "EXECUTE"), "ADVANCE": ("ADVANCE", "EXIT", "JUMP")}
+LONGEST_BACK_OFF_S = 365 * 86400.0  # what grows by a factor would soon be no date any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,10 @@ class Limits:
     """Where a run is to rest by itself.
 
     Attributes:
-        max_steps: After so many nodes were left.
+        max_steps: After so many nodes were left; nodes that are active besides rest where they are.
         until: Before this node is entered.
-        at_state: Before this state is performed, whatever the breakpoints (single stepping).
+        at_state: Before each half of a node that begins with this state, ENTER or ADVANCE, whatever
+            the breakpoints (single stepping). Every active node comes to its own rest.
     """
 
     max_steps: int | None = None
@@ -85,7 +88,7 @@ class ProbeAnswered:
 
 @dataclass(frozen=True, slots=True)
 class RetryDue:
-    """The back-off of a node is over."""
+    """The back-off of a node is over. Means nothing if the node isn't waiting any more."""
 
     node: str
 
@@ -106,7 +109,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class JumpRequested:
-    """The run is to go on at another node, and leave all that is active."""
+    """The run is to leave all that is active, as soon as nothing is in flight, and go on there."""
 
     node: str
 
@@ -195,12 +198,10 @@ class StepMachine:
         self.in_flight: set[str] = set()
         self._steps_before = self.state.step_count
         self._ready: list[Token] = []
-        self._entered: list[Token] = []  # activated by the event at hand
-        self._released: list[Token] = []  # rested where they stand, and are not to rest there again
+        self._entered: set[str] = set()  # nodes that were activated by the event at hand
+        self._released: set[str] = set()  # rested where they stand, and are not to rest there again
         self._out: list[Instruction] = []
         self._pause_reason = ""
-        self._failure = ""
-        self._jump_target = ""
         self._now = 0.0
 
     @property
@@ -223,7 +224,7 @@ class StepMachine:
         Raises:
             IllegalMoveError: The event doesn't fit the state, which is a mistake of the caller.
         """
-        self._out, self._entered, self._now = [], [], now
+        self._out, self._entered, self._now = [], set(), now
         match event:
             case HookDone():
                 self._hook_done(self._landed(event.node), event)
@@ -232,20 +233,18 @@ class StepMachine:
             case HookFailed():
                 self._hook_failed(self._landed(event.node), event)
             case RetryDue(node):
-                token = self._token(node)
-                token.retry_due = None
-                self._ready.append(token)
+                self._retry_due(node)
             case Started():
                 self._start()
             case PauseRequested(reason):
-                self._pause_reason = self._pause_reason or reason
+                self._pause(reason)
             case StopRequested(reason):
-                self._failure = self._failure or reason
+                self._end(reason)
+                self.state.jump_target = ""
             case JumpRequested(node):
-                self._jump_target = node
+                self._jump_requested(node)
             case HookInterrupted(node):
-                state = self._landed(node).state
-                self._pause_reason = self._pause_reason or f"interrupted in {state} of {node}"
+                self._pause(f"interrupted in {self._landed(node).state} of {node}")
             case ProbeAnswered(node, answer):
                 self._probe_answered(self._landed(node), answer)
         self._go_on()
@@ -256,21 +255,23 @@ class StepMachine:
     def _start(self) -> None:
         self.state.move("start")
         self.state.move("run")
-        if self._jump_target:
+        if self.state.jump_target:
             return
+        asked_to_pause = bool(self._pause_reason)
         for token in list(self.state.tokens.values()):
             if token.retry_due is not None:
                 continue
-            if not token.held and self._hook(token):
-                self._interrupted(token)
-            else:
+            if token.held or not self._hook(token):
                 self._release(token)
+            elif not asked_to_pause:  # else it stays interrupted, for the next start
+                self._interrupted(token)
         if not self.state.tokens:
             self._activate(self.graph.first)
 
     def _release(self, token: Token) -> None:
+        """Let a token go on that has rested, or waited, before its present state."""
         token.held = False
-        self._released.append(token)
+        self._released.add(token.node)
         self._ready.append(token)
 
     def _interrupted(self, token: Token) -> None:
@@ -278,7 +279,9 @@ class StepMachine:
         policy = self.graph.nodes[token.node].on_interrupt
         if token.state == "ADVANCE" and policy != "ask":
             policy = "rerun"  # a decision changes nothing, and without it there is no arrow
-        self._record("interrupted", token, on_interrupt=policy)
+        self._record("interrupted", token, {"on_interrupt": policy})
+        if self.state.ending:
+            return
         match policy:
             case "ask":
                 self._ask(token)
@@ -291,14 +294,41 @@ class StepMachine:
 
     def _ask(self, token: Token, why: str = "") -> None:
         token.held = True
-        self._pause_reason = f"interrupted in {token.state} of {token.node}{why}"
+        self._pause(f"interrupted in {token.state} of {token.node}{why}")
 
     def _probe_answered(self, token: Token, answer: str | None) -> None:
-        if answer is None:
-            self._ask(token, ", and its step_probe failed")
-        elif answer == "done":
-            self._performed(token, {"skipped": True})
+        match answer:
+            case "done":
+                self._performed(token, {"skipped": True})
+            case "rerun":
+                self._release(token)
+            case _:
+                self._ask(token, ", and its step_probe failed")
+
+    # --- requests ---
+
+    def _pause(self, reason: str) -> None:
+        """Rest when nothing is in flight; the first reason counts."""
+        self._pause_reason = self._pause_reason or reason
+
+    def _end(self, reason: str) -> None:
+        """End without success when nothing is in flight; the first reason counts."""
+        self.state.ending = self.state.ending or reason
+
+    def _jump_requested(self, node: str) -> None:
+        if node not in self.graph.nodes:
+            hint = did_you_mean(node, self.graph.nodes)
+            raise IllegalMoveError(f"no node {node!r} to jump to", hint=hint)
+        if self.state.ending or self.state.finished:
+            why = self.state.ending or "the run has ended"
+            self._out.append(Record({"event": "jump_refused", "node": node, "reason": why}))
         else:
+            self.state.jump_target = node
+
+    def _retry_due(self, node: str) -> None:
+        token = self.state.tokens.get(node)
+        if token is not None and token.retry_due is not None and self.state.state == "RUNNING":
+            token.retry_due = None
             self._release(token)
 
     # --- results of hooks ---
@@ -314,27 +344,28 @@ class StepMachine:
 
     def _hook_failed(self, token: Token, failure: HookFailed) -> None:
         node = self.graph.nodes[token.node]
-        self._record("step_error", token, error=failure.error, **failure.facts)
+        self._record("step_error", token, {"error": failure.error, **failure.facts})
         self._out.append(SetResult(token.node, "ERROR", failure.error))
         if token.attempt <= node.max_retries:
-            delay = node.retry_delay_s * node.retry_backoff ** (token.attempt - 1)
+            delay = _back_off(node, token.attempt)
             token.attempt += 1
             token.retry_due = self._now + delay
-            self._record("retry", token, delay_s=delay)
+            self._record("retry", token, {"delay_s": delay})
         elif node.error_arrow_key in self.graph.open_arrows(token.node):
             token.arrows = (str(node.error_arrow_key),)
             self._moved(token, "failed")
         else:
             token.held = True
-            reason = f"{token.state} of {token.node} failed: {failure.error}"
-            self._failure = self._failure or reason
+            if not self.state.jump_target:  # to jump is to leave it behind, failed or not
+                self._end(f"{token.state} of {token.node} failed: {failure.error}")
 
     def _performed(self, token: Token, facts: dict[str, Any]) -> None:
         """The present state of `token` is done: on to the next one."""
         if token.state in ("ADVANCE", "JUMP"):
             facts = {**facts, "arrow": token.arrows[0] if len(token.arrows) == 1 else token.arrows}
-        self._record("state", token, **facts)
-        if token.state == "EXECUTE":
+        self._record("state", token, facts)
+        on_error_arrow = self.graph.nodes[token.node].error_arrow_key in token.arrows
+        if token.state == "EXECUTE" or (token.attempt > 1 and not on_error_arrow):
             self._out.append(SetResult(token.node, "SUCCESS"))
         self._moved(token, "performed")
 
@@ -351,7 +382,7 @@ class StepMachine:
 
     def _go_on(self) -> None:
         """Move every ready token up to its next hook, over one arrow at most; see what is left."""
-        if self._jump_target and not self.in_flight and self.state.state == "RUNNING":
+        if self.state.jump_target and not self.in_flight:
             self._jump()
         later: list[Token] = []
         while self._ready:
@@ -359,8 +390,8 @@ class StepMachine:
             reason = self._reason_to_hold(token)
             if reason is not None:
                 token.held = True
-                self._pause_reason = self._pause_reason or reason
-            elif token.state == "JUMP" and any(token is entered for entered in self._entered):
+                self._pause(reason)
+            elif token.state == "JUMP" and token.node in self._entered:
                 later.append(token)
             elif hook := self._hook(token):
                 self._call(token, hook)
@@ -371,26 +402,28 @@ class StepMachine:
             self._conclude()
 
     def _reason_to_hold(self, token: Token) -> str | None:
-        """Why the present state of `token` is not to be performed in this run, or None."""
-        if self._failure or self._pause_reason or self._jump_target:
+        """Why the whole run rests before the present state of `token` is performed.
+
+        None if it is to be performed, "" if it alone is not, or if the run rests anyway.
+        """
+        state, limits = self.state, self.limits
+        if state.ending or self._pause_reason or state.jump_target:
             return ""
-        if any(token is released for released in self._released):
-            self._released = [released for released in self._released if released is not token]
-            return None
-        node, limits = self.graph.nodes[token.node], self.limits
         if limits.at_state is not None:
-            return "single step" if token.state == limits.at_state else None
-        if token.state == "JUMP" and node.exit_breakpoint:
-            return f"breakpoint at the exit of {token.node}"
-        if token.state != "ENTER":
-            return None
-        if node.entry_breakpoint:
-            return f"breakpoint at the entry of {token.node}"
-        if limits.until == token.node:
-            return f"until {token.node}"
-        steps = self.state.step_count - self._steps_before
+            return "" if token.state in HALVES[limits.at_state] else None
+        steps = state.step_count - self._steps_before
         if limits.max_steps is not None and steps >= limits.max_steps:
             return f"max-steps {limits.max_steps}"
+        if token.node in self._released:
+            self._released.discard(token.node)
+            return None
+        node = self.graph.nodes[token.node]
+        if token.state == "JUMP" and node.exit_breakpoint:
+            return f"breakpoint at the exit of {token.node}"
+        if token.state == "ENTER" and node.entry_breakpoint:
+            return f"breakpoint at the entry of {token.node}"
+        if token.state == "ENTER" and limits.until == token.node:
+            return f"until {token.node}"
         return None
 
     def _hook(self, token: Token) -> str:
@@ -431,22 +464,23 @@ class StepMachine:
         if token.pending:
             self._activate(token.node, pending=token.pending - 1)
         if COMPLETE_ERROR in token.arrows:
-            self._failure = self._failure or f"{token.node} returned COMPLETE_ERROR"
+            self._end(f"{token.node} returned COMPLETE_ERROR")
         for target in followed(self.graph, token):
             self._arrive(target, token.node)
 
     def _arrive(self, name: str, source: str) -> None:
         """An arrow from `source` was followed to the node `name`."""
-        if self.graph.nodes[name].join_all:
+        if self.graph.nodes[name].join_all and name != source:
+            needed = self.graph.sources_into(name) | {source}
             arrived = self.state.arrivals.setdefault(name, [])
             arrived.append(source)
-            missing = self.graph.sources_into(name).difference(arrived)
+            missing = needed.difference(arrived)
             if missing:
                 waits = {"event": "join_wait", "node": name, "missing": sorted(missing)}
                 self._out.append(Record(waits))
                 return
-            for needed in self.graph.sources_into(name):
-                arrived.remove(needed)
+            for each in needed:
+                arrived.remove(each)
             if not arrived:
                 del self.state.arrivals[name]
         if name in self.state.tokens:
@@ -456,17 +490,20 @@ class StepMachine:
 
     def _activate(self, name: str, pending: int = 0) -> None:
         token = self.state.tokens[name] = Token(name, pending=pending)
-        self._entered.append(token)
+        self._entered.add(name)
         self._moved(token, "activate")
 
     def _jump(self) -> None:
+        """Leave all that is active for the target; a run that has not started stands there."""
+        target = self.state.jump_target
         left = [f"{token.node} in {token.state}" for token in self.state.tokens.values()]
-        self._out.append(Record({"event": "jump", "node": self._jump_target, "left": left}))
+        self._out.append(Record({"event": "jump", "node": target, "left": left}))
         self._ready.clear()
-        self.state.tokens.clear()
-        self.state.arrivals.clear()
-        self._activate(self._jump_target)
-        self._jump_target = ""
+        self._released.clear()
+        self.state.jump(target)
+        if self.state.state == "RUNNING":
+            self.state.tokens[target].held = False
+            self._ready.append(self.state.tokens[target])
 
     # --- ending ---
 
@@ -475,17 +512,17 @@ class StepMachine:
         state = self.state
         if state.state != "RUNNING":
             return  # a request that came before the start
-        if not self._failure and not state.tokens:
-            self._failure = self._unfinished_joins()
-        if self._failure:
+        if not state.tokens:
+            self._end(self._unfinished_joins())
+        if state.ending:
             state.move("fail")
-            self._out.append(Finish(False, self._failure))
+            self._out.append(Finish(False, state.ending))
         elif not state.tokens:
             state.move("succeed")
             self._out.append(Finish(True))
-        elif self._pause_reason:
+        elif self._pause_reason or all(token.held for token in state.tokens.values()):
             state.move("rest")
-            self._out.append(Rest(self._pause_reason))
+            self._out.append(Rest(self._pause_reason or "single step"))
 
     def _unfinished_joins(self) -> str:
         for name, arrived in self.state.arrivals.items():
@@ -495,14 +532,6 @@ class StepMachine:
 
     # --- names and look-ups ---
 
-    def _token(self, node: str) -> Token:
-        token = self.state.tokens.get(node)
-        if token is None:
-            raise IllegalMoveError(
-                f"{node} is not active", hint=f"active: {', '.join(self.state.tokens) or 'none'}"
-            )
-        return token
-
     def _landed(self, node: str) -> Token:
         """The token of a hook that came back."""
         if node not in self.in_flight:
@@ -511,22 +540,39 @@ class StepMachine:
                 hint=f"in flight: {', '.join(sorted(self.in_flight)) or 'none'}",
             )
         self.in_flight.discard(node)
-        return self._token(node)
+        return self.state.tokens[node]
 
     def _wrong_choice(self, node: str, keys: tuple[str, ...]) -> str:
         """What is wrong with the arrow keys that step_advance returned, or ""."""
-        names = list(self.graph.open_arrows(node))
-        ends = [COMPLETE, COMPLETE_ERROR]
         for key in keys:
-            if key not in names and key not in ends and key != self_arrow_key(node):
-                hint = did_you_mean(key, [*names, *ends])
-                return f"step_advance returned {key!r}, which is no open arrow of {node}; {hint}"
+            if leads_to(self.graph, node, key) is None:
+                return f"step_advance returned {key!r}, {self._no_arrow(node, key)}"
         if len(set(keys)) != len(keys):
             return f"step_advance returned an arrow twice: {', '.join(keys)}"
         if len(keys) > 1 and (COMPLETE in keys or COMPLETE_ERROR in keys):
             return f"step_advance returned an end among other arrows: {', '.join(keys)}"
         return "" if keys else "step_advance returned no arrow"
 
-    def _record(self, kind: str, token: Token, **facts: Any) -> None:
+    def _no_arrow(self, node: str, key: str) -> str:
+        """Why `key` can't be followed, and what could be."""
+        names = [*self.graph.open_arrows(node), COMPLETE, COMPLETE_ERROR]
+        text = f"which is no open arrow of {node} ({', '.join(names)})"
+        if key in self.graph.nodes[node].arrows:
+            return f"{text}: the arrow, or the node it leads to, is not active"
+        near = did_you_mean(key, names)
+        return f"{text}; {near}" if near.startswith("did you mean") else text
+
+    def _record(self, kind: str, token: Token, facts: dict[str, Any]) -> None:
         event = {"event": kind, "node": token.node, "state": token.state, "attempt": token.attempt}
         self._out.append(Record(event | facts))
+
+
+def _back_off(node: Node, attempt: int) -> float:
+    """Seconds to wait after the attempt has failed."""
+    if node.retry_delay_s == 0:
+        return 0.0
+    try:
+        delay = node.retry_delay_s * node.retry_backoff ** (attempt - 1)
+    except OverflowError:
+        return LONGEST_BACK_OFF_S
+    return min(delay, LONGEST_BACK_OFF_S)

@@ -4,24 +4,27 @@
 
     engine  INACTIVE -> STARTUP -> RUNNING -> COMPLETE_SUCCESS | COMPLETE_ERROR
             (a run that rests goes from RUNNING to INACTIVE, and starts from there again; so does
-            a run that has ended, when it is told to jump to a node)
+            a run that has ended, when it is told to jump to a node; STARTUP is never saved)
     step    INACTIVE -> ENTER -> EXECUTE -> ADVANCE -> EXIT -> JUMP -> INACTIVE
 
-In the parameter file, the group `active_steps` is the engine's own record of the active nodes. The
-keys `current_step_*` of `global_parameters` show the node that changed last; nodes may write them
-too, and people do, to say where a run at rest is to go on (see `RunState.load`).
+In the parameter file, the groups `active_steps` and `join_arrivals` are the engine's own record of
+what is active. The keys `current_step_*` of `global_parameters` show the node that changed last;
+nodes may write them too, and people do, to say where a run at rest is to go on (`RunState.load`).
+What was decided and not yet carried out (to end, to jump) is in the file as well.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from transitions import Machine, MachineError
 
 from octo_errors import IllegalMoveError, InstanceError, did_you_mean
-from octo_step_graph import StepGraph, self_arrow_key
+from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, self_arrow_key
+
+_T = TypeVar("_T")
 
 STEP_STATES = ("INACTIVE", "ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
 STEP_MOVES = (
@@ -45,10 +48,12 @@ ENGINE_MOVES = (
     ("succeed", "RUNNING", "COMPLETE_SUCCESS"),
     ("fail", "RUNNING", "COMPLETE_ERROR"),
     ("jump", "INACTIVE", "INACTIVE"),
+    ("jump", "RUNNING", "RUNNING"),
     ("jump", "COMPLETE_SUCCESS", "INACTIVE"),
     ("jump", "COMPLETE_ERROR", "INACTIVE"),
 )
 GLOBAL, ACTIVE, ARRIVALS = "global_parameters", "active_steps", "join_arrivals"
+END_PENDING, JUMP_PENDING = "end_pending", "jump_pending"  # in the file only while they are true
 
 
 class _MoveTable:
@@ -122,25 +127,31 @@ class Token:
             record["pending"] = self.pending
         return record
 
+    def stand_at(self, state: str) -> None:
+        """Be about to perform `state` for the first time, because somebody wants that."""
+        self.state, self.held = state, True
+        self.attempt, self.retry_due = 1, None
+        if state not in ("EXIT", "JUMP"):
+            self.arrows = ()
+
     @classmethod
-    def from_dict(cls, node: str, record: dict[str, Any]) -> Token:
+    def from_dict(cls, node: str, record: object) -> Token:
         """The token that `to_dict` described; raises InstanceError for what it can't have been."""
-        try:
-            due = record.get("retry_due")
-            token = cls(
-                node,
-                state=record["state"],
-                attempt=int(record.get("attempt", 1)),
-                retry_due=None if due is None else datetime.fromisoformat(due).timestamp(),
-                arrows=tuple(str(key) for key in record.get("arrows", ())),
-                held=bool(record.get("held", False)),
-                pending=int(record.get("pending", 0)),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _bad_record(f"{ACTIVE}.{node}", record) from error
-        if token.state not in STEP_STATES[1:]:
-            hint = did_you_mean(str(token.state), STEP_STATES[1:])
-            raise InstanceError(f"{ACTIVE}.{node}: unknown state {token.state!r}", hint=hint)
+        where = f"{ACTIVE}.{node}"
+        if not isinstance(record, dict):
+            raise _bad_record(where, record)
+        token = cls(
+            node,
+            state=_step_state(record.get("state"), f"{where}.state"),
+            attempt=_value(record, where, "attempt", 1),
+            retry_due=_moment(record, where, "retry_due"),
+            arrows=tuple(_names(record, where, "arrows")),
+            held=_value(record, where, "held", False),
+            pending=_value(record, where, "pending", 0),
+        )
+        for key, value, least in (("attempt", token.attempt, 1), ("pending", token.pending, 0)):
+            if value < least:
+                raise _bad_record(f"{where}.{key}", value)
         return token
 
 
@@ -155,6 +166,8 @@ class RunState:
         armed: Nodes whose `step_make_safe` is owed if the run doesn't succeed, newest last.
         step_count: How many nodes were left since the run began.
         current: The node that changed last.
+        ending: Why the run is to end without success as soon as nothing is in flight, or has.
+        jump_target: The node to jump to as soon as nothing is in flight.
         crashed: The engine before this one did not end by itself.
     """
 
@@ -164,6 +177,8 @@ class RunState:
     armed: list[str] = field(default_factory=list)
     step_count: int = 0
     current: str = ""
+    ending: str = ""
+    jump_target: str = ""
     crashed: bool = False
 
     def move(self, trigger: str) -> None:
@@ -176,11 +191,12 @@ class RunState:
         return self.state.startswith("COMPLETE_")
 
     def jump(self, node: str) -> None:
-        """Of a run that rests or has ended: leave all, and stand at the entry of `node`."""
+        """Leave all that is active, and stand at the entry of `node`; nothing is in flight."""
         self.move("jump")
         self.tokens = {node: Token(node, "ENTER", held=True)}
         self.arrivals = {}
         self.current = node
+        self.ending = self.jump_target = ""
 
     def store(self, data: dict[str, Any], graph: StepGraph, now: float) -> None:
         """Write this state, as it is at the time `now`, into the groups of the parameter file."""
@@ -203,6 +219,11 @@ class RunState:
         shared["next_step_module"] = ",".join(graph.nodes[name].module for name in targets)
         shared["engine_step_count"] = self.step_count
         shared["make_safe"] = list(self.armed)
+        ending = "" if self.finished else self.ending
+        for key, value in ((END_PENDING, ending), (JUMP_PENDING, self.jump_target)):
+            shared.pop(key, None)
+            if value:
+                shared[key] = value
         data[ACTIVE] = {name: token.to_dict() for name, token in self.tokens.items()}
         data[ARRIVALS] = {name: list(sources) for name, sources in self.arrivals.items()}
 
@@ -210,63 +231,110 @@ class RunState:
     def load(cls, data: dict[str, Any], graph: StepGraph) -> RunState:
         """Read the state of a run that no engine drives at present.
 
-        A `current_step_node` that is not active is somebody's wish to go on there. So is a changed
-        `current_step_state` of a run that rests. After a crash it is not: the node may have written
-        it itself, so the engine's own record counts.
+        A `current_step_node` that is not active is somebody's wish to go on there, from ENTER if
+        they didn't set the state, too. So is a changed `current_step_state` of a run that rests.
+        After a crash it is not: the node may have written it itself, so the engine's own record
+        counts.
 
         Raises:
             InstanceError: The groups say what can't be, such as a node that the graph doesn't have.
         """
-        shared = data.get(GLOBAL, {})
+        shared = _group(data, GLOBAL)
         engine_state = shared.get("step_engine_state", "INACTIVE")
         if engine_state not in ENGINE_STATES:
             hint = did_you_mean(str(engine_state), ENGINE_STATES)
             raise InstanceError(f"{GLOBAL}.step_engine_state: unknown {engine_state!r}", hint=hint)
+        joins = _group(data, ARRIVALS)
         run = cls(
             state=engine_state if engine_state.startswith("COMPLETE_") else "INACTIVE",
             tokens={n: Token.from_dict(n, r) for n, r in _group(data, ACTIVE).items()},
-            arrivals={n: _names(s, f"{ARRIVALS}.{n}") for n, s in _group(data, ARRIVALS).items()},
-            armed=_names(shared.get("make_safe", []), f"{GLOBAL}.make_safe"),
-            step_count=shared.get("engine_step_count", 0),
-            current=shared.get("current_step_node", ""),
+            arrivals={name: _names(joins, ARRIVALS, name) for name in joins},
+            armed=_names(shared, GLOBAL, "make_safe"),
+            step_count=_value(shared, GLOBAL, "engine_step_count", 0),
+            current=_value(shared, GLOBAL, "current_step_node", ""),
+            ending=_value(shared, GLOBAL, END_PENDING, ""),
+            jump_target=_value(shared, GLOBAL, JUMP_PENDING, ""),
             crashed=engine_state in ("STARTUP", "RUNNING"),
         )
         if not run.finished:
             run._heed_current(shared.get("current_step_state", "INACTIVE"))
-        for name in (run.current, *run.tokens, *run.arrivals, *run.armed):
-            if name and name not in graph.nodes:
-                hint = did_you_mean(name, graph.nodes)
-                raise InstanceError(f"the library has no node {name!r}", hint=hint)
+        run._check_names(graph)
+        if not run.finished:
+            run._check_arrows(graph)
         return run
 
-    def _heed_current(self, wished: str) -> None:
+    def _check_names(self, graph: StepGraph) -> None:
+        """All nodes that are named must be nodes of the graph."""
+        named = {
+            f"{GLOBAL}.current_step_node": [self.current],
+            f"{GLOBAL}.{JUMP_PENDING}": [self.jump_target],
+            f"{GLOBAL}.make_safe": self.armed,
+            ACTIVE: self.tokens,
+            ARRIVALS: self.arrivals,
+            **{f"{ARRIVALS}.{name}": sources for name, sources in self.arrivals.items()},
+        }
+        for where, names in named.items():
+            for name in names:
+                if name and name not in graph.nodes:
+                    hint = did_you_mean(name, graph.nodes)
+                    raise InstanceError(f"{where}: the library has no node {name!r}", hint=hint)
+
+    def _heed_current(self, wished: object) -> None:
         token = self.tokens.get(self.current)
         if self.current and token is None:
-            self.tokens.clear()
-            self.arrivals.clear()
-            token = self.tokens[self.current] = Token(self.current, "ENTER", held=True)
-        elif self.crashed:
+            left_at = [token.state for token in self.tokens.values()]
+            self.jump(self.current)
+            token = self.tokens[self.current]
+            if wished in left_at:
+                return  # the engine wrote it, for the node that was current then
+        if token is None or self.crashed:
             return
-        if token is not None and wished not in (token.state, "INACTIVE"):
-            record = {"state": wished, "arrows": list(token.arrows), "held": True}
-            token = self.tokens[self.current] = Token.from_dict(self.current, record)
-        if token is not None and token.state in ("EXIT", "JUMP") and not token.arrows:
-            token.state = "ADVANCE"  # only ADVANCE can say where to go
+        state = _step_state(wished, f"{GLOBAL}.current_step_state", STEP_STATES)
+        if state not in (token.state, "INACTIVE"):
+            token.stand_at(state)
+
+    def _check_arrows(self, graph: StepGraph) -> None:
+        """Beyond ADVANCE there must be arrows to follow; ADVANCE is the one to choose them."""
+        for token in self.tokens.values():
+            if token.state in ("EXIT", "JUMP") and not token.arrows:
+                token.stand_at("ADVANCE")
+            for key in token.arrows:
+                if leads_to(graph, token.node, key) is None:
+                    raise InstanceError(
+                        f"{ACTIVE}.{token.node}.arrows: the library has no open arrow {key!r}",
+                        hint="open it again, or name another node to go on at in"
+                        f" {GLOBAL}.current_step_node",
+                    )
+
+
+def leads_to(graph: StepGraph, node: str, key: str) -> str | None:
+    """The node that an arrow key of `node` leads to, "" for an end of the run, None for nowhere."""
+    if key in (COMPLETE, COMPLETE_ERROR):
+        return ""
+    if key not in graph.nodes[node].arrows and key == self_arrow_key(node):
+        return node
+    arrow = graph.open_arrows(node).get(key)
+    return None if arrow is None else arrow.target
 
 
 def followed(graph: StepGraph, token: Token) -> list[str]:
     """The nodes that the chosen arrows of `token` lead to; the ends of a run are no nodes."""
-    arrows = graph.open_arrows(token.node)
-    stay = self_arrow_key(token.node)
-    return [
-        arrows[key].target if key in arrows else token.node
-        for key in token.arrows
-        if key in arrows or key == stay
-    ]
+    return [target for key in token.arrows if (target := leads_to(graph, token.node, key))]
 
 
 def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+# --- reading what people may have edited ----------------------------------------------------------
+
+
+def _value(group: dict[str, Any], where: str, key: str, default: _T) -> _T:
+    """The value of a key that is of the type of its default."""
+    value = group.get(key, default)
+    if type(value) is not type(default):
+        raise _bad_record(f"{where}.{key}", value)
+    return value
 
 
 def _group(data: dict[str, Any], name: str) -> dict[str, Any]:
@@ -276,10 +344,30 @@ def _group(data: dict[str, Any], name: str) -> dict[str, Any]:
     return group
 
 
-def _names(value: object, where: str) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise _bad_record(where, value)
-    return list(value)
+def _names(group: dict[str, Any], where: str, key: str) -> list[str]:
+    names = _value(group, where, key, list[str]())
+    if not all(isinstance(name, str) for name in names):
+        raise _bad_record(f"{where}.{key}", names)
+    return list(names)
+
+
+def _moment(group: dict[str, Any], where: str, key: str) -> float | None:
+    if key not in group:
+        return None
+    text = _value(group, where, key, "")
+    try:
+        moment = datetime.fromisoformat(text).timestamp()
+        _iso(moment)
+    except (ValueError, OverflowError, OSError) as error:
+        raise _bad_record(f"{where}.{key}", text) from error
+    return moment
+
+
+def _step_state(value: object, where: str, states: tuple[str, ...] = STEP_STATES[1:]) -> str:
+    if value not in states:
+        hint = did_you_mean(str(value), states)
+        raise InstanceError(f"{where}: unknown state {value!r}", hint=hint)
+    return str(value)
 
 
 def _bad_record(where: str, value: object) -> InstanceError:
