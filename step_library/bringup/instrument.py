@@ -36,6 +36,8 @@ class Instrument:
             self._socket = socket.create_connection((host, port), timeout=PATIENCE_SECONDS)
         except OSError as error:
             raise self._gone(error) from error
+        # A command goes out at once, instead of waiting until the one before is acknowledged.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answers = self._socket.makefile("r", encoding="ascii", errors="replace")
 
     def __enter__(self) -> Instrument:

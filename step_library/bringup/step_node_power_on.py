@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,10 @@ class step_node_power_on(bringup_step):
         return 0
 
     def _start_simulator(self) -> None:
+        # The engine ends what a step leaves running in its worker process, which it knows by this
+        # mark in the environment; a process that is to stay must not carry it.
+        environment = dict(os.environ)
+        environment.pop("OCTO_STEP_WORKER", None)
         started = subprocess.run(
             [
                 sys.executable,
@@ -60,6 +65,7 @@ class step_node_power_on(bringup_step):
                 f"--cold-self-tests={self.get(self.name, 'cold_self_tests')}",
                 "--log=instrument.log",
             ],
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
