@@ -1,0 +1,455 @@
+"""A lock file that excludes processes, threads, and a process from its own forked child.
+
+Rules that hold:
+
+- Where the system has open file description locks (Linux), those are used. They belong to one open
+  file, so they exclude whoever else opens the lock file, and no close() elsewhere in the process
+  drops them. They exclude, and are excluded by, the POSIX locks of `fasteners.InterProcessLock`, so
+  other programs that lock the same file with fasteners are safe.
+- Elsewhere the lock is fasteners' own. There, opening and closing the lock file in the process that
+  holds it drops it: nobody but this module may open it.
+- A process has one open lock file per inode, whatever the paths that lead to it; a thread lock in
+  front of it keeps its threads apart.
+- The kernel frees the lock when the process ends, however it ends. The lock file itself stays: a
+  lock file that is removed on release lets two processes in.
+- A forked child holds nothing.
+
+Fairness: whoever finds the lock free takes it, which is fast. A waiter who has been passed over for
+PATIENCE seconds takes the turnstile (the lock file's second byte); newcomers then let it go first.
+"""
+
+# pathlib is slow to load, and a command that updates one value loads this module:
+# ruff: noqa: PTH100, PTH115, PTH116, PTH123, PTH208
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import sys
+from _thread import TIMEOUT_MAX, allocate_lock, get_ident
+from time import monotonic, sleep
+from weakref import WeakValueDictionary
+
+from octo_errors import LockFileError, LockTimeoutError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+TYPE_CHECKING = False  # as in typing, which is slow to load too
+if TYPE_CHECKING:
+    from _thread import LockType
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Protocol
+
+    class _Mechanism(Protocol):
+        def try_lock(self, byte: int) -> bool: ...
+        def unlock(self, byte: int) -> None: ...
+        def is_free(self, byte: int) -> bool: ...
+
+
+DEFAULT_TIMEOUT = 30.0
+
+PATIENCE = 0.01
+"""Seconds after which a waiter asks to be let in first."""
+
+COURTESY = 1.0
+"""Seconds that newcomers honour such a request; a stopped waiter must not stop everybody."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 3e-5, 5e-3  # seconds between two tries of a waiter
+
+_LOCK, _TURNSTILE = 0, 1  # bytes of the lock file
+
+_OPEN_FLAGS = (
+    os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a FIFO in its place is an error, not an endless wait
+)
+
+
+class FileLock:
+    """A lock on the file at `path`, which is created when the lock is first taken.
+
+    Any number of FileLock objects may name the same file; they exclude each other. Not reentrant:
+    a thread that takes it twice gets an error, not a deadlock. Any thread may release it.
+
+    Args:
+        path: The lock file.
+        timeout: Seconds that `acquire` waits unless it is told otherwise; 0 doesn't wait.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], timeout: float = DEFAULT_TIMEOUT) -> None:
+        self.path = os.path.abspath(path)
+        self.timeout = timeout
+        self._file: _LockFile | None = None  # the one that it locked last
+        self._held: _LockFile | None = None
+
+    def acquire(self, timeout: float | None = None) -> None:
+        """Take the lock, waiting up to `timeout` seconds (default: the object's own).
+
+        Raises:
+            LockTimeoutError: Another holds it; `details` has `holder_pid` where it is known.
+            LockFileError: The lock file can't be opened or locked.
+        """
+        allowed = self.timeout if timeout is None else timeout
+        deadline = monotonic() + allowed
+        while True:
+            file = self._file
+            if file is None or file.is_closed:
+                file = self._file = _open_lock_file(self.path)
+            try:
+                locked = file.lock(deadline)
+            except OSError as error:
+                raise _unusable(self.path, error) from error
+            if not locked:
+                raise self._timed_out(file, allowed)
+            if file.is_at(self.path):
+                self._held = file
+                return
+            file.unlock()  # the lock file was replaced while we waited: lock the new one
+            self._file = None
+
+    def release(self) -> None:
+        """Give the lock back. In a forked child there is nothing to give, and nothing happens."""
+        file, self._held = self._held, None
+        if file is not None and file.owner is not None:
+            file.unlock()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock; False in a forked child that inherited it."""
+        return self._held is not None and self._held.owner is not None
+
+    def __enter__(self) -> FileLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def _timed_out(self, file: _LockFile, allowed: float) -> LockTimeoutError:
+        if file.owner == get_ident():
+            return LockTimeoutError(
+                f"{self.path}: this thread holds the lock already",
+                hint="don't take it again inside the block that holds it",
+                path=self.path,
+                holder_pid=os.getpid(),
+            )
+        pid = os.getpid() if file.owner is not None else _holder_pid(file, self.path)
+        if pid is None:
+            holder = "another process"
+        elif pid == os.getpid():
+            holder = f"another thread of this process (pid {pid})"
+        else:
+            holder = f"pid {pid}{_command(pid)}"
+        return LockTimeoutError(
+            f"{self.path}: {holder} held the lock for longer than {allowed:g} s",
+            hint="wait for it, or end that process; OCTO_LOCK_TIMEOUT sets how long to wait",
+            path=self.path,
+            holder_pid=pid,
+            timeout=allowed,
+        )
+
+
+def held_here(path: str | os.PathLike[str]) -> bool:
+    """Whether a thread of this process holds the lock file at `path`."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    file = _open_files.get((status.st_dev, status.st_ino))
+    return file is not None and file.owner is not None
+
+
+# --- one open lock file ---
+
+
+class _LockFile:
+    """A lock file that this process has open, shared by all FileLock objects that lead to it."""
+
+    def __init__(self, descriptor: int, identity: tuple[int, int], path: str) -> None:
+        self.descriptor = descriptor
+        self.identity = identity
+        self.owner: int | None = None  # the thread that holds the lock
+        self._queue = allocate_lock()  # held by the thread that is next: threads take turns
+        self._threads = allocate_lock()
+        self._mechanism: _Mechanism = (
+            _OpenFileLocks(descriptor)
+            if _has_open_file_locks(descriptor)
+            else _FastenersLock(descriptor, path)
+        )
+
+    @property
+    def is_closed(self) -> bool:
+        return self.descriptor < 0
+
+    def lock(self, deadline: float) -> bool:
+        """Exclude the other threads, then the other processes; False when the deadline passed."""
+        if self.owner == get_ident() or not _acquire_by(self._queue, deadline):
+            return False
+        try:
+            mine = _acquire_by(self._threads, deadline)
+        finally:
+            self._queue.release()
+        if not mine:
+            return False
+        try:
+            if self._lock_process(deadline):
+                self.owner = get_ident()
+                return True
+        except BaseException:  # interrupted, and perhaps just after the lock was taken
+            self.unlock()
+            raise
+        self._threads.release()
+        return False
+
+    def unlock(self) -> None:
+        self.owner = None
+        try:
+            self._mechanism.unlock(_LOCK)
+        finally:
+            self._threads.release()
+
+    def is_at(self, path: str) -> bool:
+        try:
+            status = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self.identity
+
+    def close(self, close: Callable[[int], None] = os.close) -> None:  # bound, for __del__ at exit
+        """Close the file, and with it give back what is locked unless a fork shares it."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _lock_process(self, deadline: float) -> bool:
+        lock = self._mechanism
+        if lock.is_free(_TURNSTILE) and lock.try_lock(_LOCK):
+            return True
+        return self._wait_for_process(deadline)
+
+    def _wait_for_process(self, deadline: float) -> bool:
+        """Look again and again, the rarer the longer; at the end once more, whoever is first."""
+        lock = self._mechanism
+        began = since = monotonic()
+        first = False
+        pause = SHORTEST_PAUSE
+        try:
+            while (now := monotonic()) < deadline:
+                sleep(min(pause, deadline - now))
+                now = monotonic()
+                if not first and now - began > PATIENCE and lock.try_lock(_TURNSTILE):
+                    first, since = True, now
+                my_turn = first or now - began > COURTESY or lock.is_free(_TURNSTILE)
+                if my_turn and lock.try_lock(_LOCK):
+                    return True
+                shortest = SHORTEST_PAUSE if my_turn else LONGEST_PAUSE / 5
+                pause = min(max((now - since) / 16, shortest), LONGEST_PAUSE)
+            return lock.try_lock(_LOCK)
+        finally:
+            if first:
+                lock.unlock(_TURNSTILE)
+
+
+def _acquire_by(lock: LockType, deadline: float) -> bool:
+    if lock.acquire(False):
+        return True
+    return lock.acquire(True, min(max(deadline - monotonic(), 0.0), TIMEOUT_MAX))
+
+
+_open_files: WeakValueDictionary[tuple[int, int], _LockFile] = WeakValueDictionary()
+_opening = allocate_lock()
+
+
+def _open_lock_file(path: str) -> _LockFile:
+    """The open lock file at `path`: the one that this process has open already, or a new one.
+
+    It is looked up before it is opened, since closing a second descriptor could drop the lock.
+    """
+    with _opening:
+        try:
+            status = os.stat(path, follow_symlinks=False)
+            known = _open_files.get((status.st_dev, status.st_ino))
+        except FileNotFoundError:
+            known = None
+        if known is not None and not known.is_closed:
+            return known
+        try:
+            descriptor = os.open(path, _OPEN_FLAGS, 0o666)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise _unusable(path, OSError(errno.EINVAL, "it is not a regular file"))
+        identity = (status.st_dev, status.st_ino)
+        file = _open_files[identity] = _LockFile(descriptor, identity, path)
+        return file
+
+
+def _unusable(path: str, error: OSError) -> LockFileError:
+    cause = error.strerror or str(error)
+    if error.errno == errno.ELOOP:
+        cause = "it is a symbolic link"
+    elif error.errno == errno.ENXIO:
+        cause = "it is not a regular file"
+    return LockFileError(
+        f"{path}: can't be used as a lock file: {cause}",
+        hint="look at what lies there, and at who may write to its directory",
+        path=path,
+        errno=error.errno,
+    )
+
+
+def _forget_in_child() -> None:
+    """In a forked child: close the inherited files; what the parent holds stays the parent's."""
+    global _opening
+    _opening = allocate_lock()
+    for file in list(_open_files.values()):
+        file.owner = None
+        file.close()
+    _open_files.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+
+# --- the two ways to lock ---
+
+
+def _byte_range(kind: int, byte: int) -> bytes:
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0)  # struct flock of Linux
+
+
+if hasattr(fcntl, "F_OFD_SETLK"):
+    _WANTED = [_byte_range(fcntl.F_WRLCK, byte) for byte in (_LOCK, _TURNSTILE)]
+    _GIVEN_BACK = [_byte_range(fcntl.F_UNLCK, byte) for byte in (_LOCK, _TURNSTILE)]
+
+
+def _has_open_file_locks(descriptor: int) -> bool:
+    """Whether the system has them (Linux 3.15), and the file system of this file too."""
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WANTED[_LOCK])
+    except OSError:
+        return False
+    return True
+
+
+class _OpenFileLocks:
+    """Open file description locks, one per byte."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def try_lock(self, byte: int) -> bool:
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _WANTED[byte])
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def unlock(self, byte: int) -> None:
+        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _GIVEN_BACK[byte])
+
+    def is_free(self, byte: int) -> bool:
+        found = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, _WANTED[byte])
+        return found[:2] == _GIVEN_BACK[byte][:2]
+
+
+class _FastenersLock:
+    """fasteners' lock on the whole file, kept open. It has no turnstile."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        import fasteners  # three times as slow to load as Python itself
+
+        self._lock = fasteners.InterProcessLock(path)
+        self._lock.lockfile = os.fdopen(descriptor, "a", closefd=False)
+
+    def try_lock(self, byte: int) -> bool:
+        if byte != _LOCK:
+            return False
+        try:
+            self._lock.trylock()
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                return False
+            raise
+        return True
+
+    def unlock(self, byte: int) -> None:
+        self._lock.unlock()
+
+    def is_free(self, byte: int) -> bool:
+        return True
+
+
+# --- who holds it: only asked when a wait has failed ---
+
+
+def _holder_pid(file: _LockFile, path: str) -> int | None:
+    """The process that holds the lock, where the system tells."""
+    return _pid_of_posix_lock(file.descriptor) or _pid_of_open_file_lock(path)
+
+
+def _pid_of_posix_lock(descriptor: int) -> int | None:
+    layout, index = {"linux": ("hhqqi4x", 4), "darwin": ("qqihh", 2)}.get(sys.platform, ("", 0))
+    if not layout:
+        return None
+    fields = (fcntl.F_WRLCK, os.SEEK_SET, _LOCK, 1, 0)
+    if sys.platform == "darwin":
+        fields = (_LOCK, 1, 0, fcntl.F_WRLCK, os.SEEK_SET)
+    found = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(layout, *fields))
+    pid = int(struct.unpack(layout, found)[index])
+    return pid if pid > 0 else None  # -1: an open file description lock, which has no process
+
+
+def _pid_of_open_file_lock(path: str) -> int | None:
+    """The process with the lock file open and a lock on its first byte, as /proc shows it."""
+    path = os.path.realpath(path)
+    for process in filter(str.isdigit, _listed("/proc")):
+        for number in _listed(f"/proc/{process}/fd"):
+            try:
+                if os.readlink(f"/proc/{process}/fd/{number}") != path:
+                    continue
+                with open(f"/proc/{process}/fdinfo/{number}") as about:
+                    locks = [line.split() for line in about if line.startswith("lock:")]
+            except OSError:
+                continue
+            if any("WRITE" in lock and lock[-2] == "0" for lock in locks):
+                return int(process)
+    return None
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def _command(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().rstrip(b"\0").decode(errors="replace").split("\0")
+    except OSError:
+        return ""
+    command = " ".join(words)
+    return f" ({command if len(command) <= 100 else command[:97] + '...'})"

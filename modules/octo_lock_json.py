@@ -1,0 +1,452 @@
+"""A JSON file of groups that processes and threads read and change together, and no kill tears.
+
+Rules that hold:
+
+- A transaction has the lock from its first read to its last write. Reading takes no lock.
+- The file is only ever replaced whole (`octo_atomic_file`): at each instant it is one version that
+  a transaction wrote. A transaction that raises, or that changes nothing, writes nothing.
+- Every write adds one to the file's counter, the revision.
+- A file that can't be understood is reported with line and column and never overwritten; `repair`
+  moves it aside.
+- Before a write is believed to be up to date, the file's bytes are compared with those that were
+  last written here. Only when they differ are they parsed again.
+
+Durability: what has been acknowledged survives the end of any process at any instant. With "power"
+it survives a loss of power too: file and directory are synced before a transaction ends. With
+"process" the newest second or more of changes can be lost then, and the file even be left empty;
+so a safety copy, synced, is written beside it whenever the last one is a second old.
+"""
+
+# pathlib is slow to load, and a command that updates one value loads this module:
+# ruff: noqa: PTH100, PTH104, PTH105, PTH110, PTH112, PTH116, PTH120
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+
+import octo_atomic_file
+import octo_json_groups
+from octo_atomic_file import create_file, read_file, replace_file
+from octo_errors import LockTimeoutError, ParameterFileError, ParameterValueError, WaitTimeoutError
+from octo_json_groups import Groups, GroupsText, fill_missing
+from octo_json_strict import JsonTextError, JsonValueError
+from octo_lock import DEFAULT_TIMEOUT, FileLock, held_here
+
+TYPE_CHECKING = False  # as in typing, which is slow to load too
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Any
+
+    Defaults = Mapping[str, Mapping[str, Any]]
+
+__all__ = ["FileLock", "Groups", "LockedJsonFile", "Repair", "Transaction", "held_here", "speed_up"]
+
+SAFETY_COPY_SUFFIX = ".backup"
+SAFETY_COPY_AGE = 1.0  # seconds
+WAIT_INTERVAL = 0.02  # seconds between two looks at a file that is waited for
+
+
+def speed_up() -> None:
+    """Load what makes many reads and writes fast; the results stay the same.
+
+    Loading it takes longer than Python takes to start, so it is not worth it for one read or write.
+    """
+    octo_json_groups.use_orjson()
+    octo_atomic_file.prepare_exchange()
+
+
+class LockedJsonFile:
+    """The JSON file at `path`, changed under the lock at `lock_path`.
+
+    Safe to share among threads. It may be inherited by a forked child.
+
+    Args:
+        path: The file; it need not exist, its directory must.
+        lock_path: The lock file.
+        counter: Group and key of the number that counts the writes.
+        defaults: What a file that doesn't exist yet begins with.
+        durability: "process" or "power".
+        timeout: Seconds to wait for the lock.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        lock_path: str | os.PathLike[str],
+        *,
+        counter: tuple[str, str],
+        defaults: Defaults | None = None,
+        durability: str = "process",
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self.path = os.path.abspath(path)
+        self.durability = durability
+        self.timeout = timeout
+        self.counter = counter
+        self._defaults: Defaults = {} if defaults is None else defaults
+        self._lock = FileLock(lock_path, timeout)
+        self._known: GroupsText | None = None  # the version that was read or written last
+        self._copied_at = 0.0  # when the safety copy was written, as far as this object knows
+
+    @property
+    def safety_copy(self) -> str:
+        """The path of the synced copy that is kept in `process` mode."""
+        return self.path + SAFETY_COPY_SUFFIX
+
+    def read(self, defaults: Defaults | None = None) -> dict[str, dict[str, Any]]:
+        """The whole file, in a dict that belongs to the caller; takes no lock and never waits.
+
+        Groups and keys of `defaults` that are missing are added to the dict, not to the file. A
+        file that doesn't exist yet is made with them.
+
+        Raises:
+            ParameterFileError: The file can't be read or understood.
+        """
+        wanted = self._defaults if defaults is None else defaults
+        try:
+            groups = self._current()[0].parse()
+        except FileNotFoundError:
+            groups = self._create(wanted)
+        try:
+            fill_missing(groups, wanted)
+        except JsonValueError as error:
+            raise self._bad_value(error) from error
+        return groups
+
+    def transaction(self, defaults: Defaults | None = None) -> Transaction:
+        """One read-modify-write: `with file.transaction() as groups: groups[group][key] = value`.
+
+        Missing groups and keys are filled in from `defaults` first. When the block ends, what it
+        changed is written; when it raises, nothing is.
+
+        Raises (where the block begins or ends):
+            LockTimeoutError: Another held the lock for too long.
+            LockFileError: The lock file can't be used.
+            ParameterFileError: The file can't be read, understood or written.
+            ParameterValueError: JSON can't hold a value; names its place.
+        """
+        return Transaction(self, self._defaults if defaults is None else defaults)
+
+    def wait_until(
+        self,
+        condition: Callable[[dict[str, dict[str, Any]]], bool],
+        timeout: float | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """The file's content as soon as `condition` holds for it; looks often, and locks nothing.
+
+        Raises:
+            WaitTimeoutError: It did not hold within `timeout` seconds; None waits for ever.
+            ParameterFileError: The file can't be read or understood.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        groups, seen = self.read(), self._known
+        while not condition(groups):
+            while (text := self._current()[0]) is seen:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise WaitTimeoutError(
+                        f"{self.path}: what was waited for did not come within {timeout:g} s",
+                        hint="look at the file, or wait longer",
+                        path=self.path,
+                    )
+                time.sleep(WAIT_INTERVAL)
+            groups, seen = text.parse(), text
+        return groups
+
+    def sync(self) -> None:
+        """Make the safety copy equal to the file, for a moment after which little will change.
+
+        With "power" there is nothing left to do.
+
+        Raises:
+            LockTimeoutError, LockFileError, ParameterFileError: as `transaction`.
+        """
+        if self.durability == "power":
+            return
+        with self._lock:
+            try:
+                replace_file(self.safety_copy, *read_file(self.path), sync=True)
+            except OSError as error:
+                raise self._unusable("synced", error) from error
+
+    def repair(self, defaults: Defaults | None = None, *, from_copy: bool = True) -> Repair | None:
+        """Move a file that can't be understood aside, and put a good one in its place.
+
+        Killed at any instant, it leaves the bad file or the good one in place, never none. Nothing
+        is deleted.
+
+        Args:
+            defaults: As for `read`.
+            from_copy: Put back the safety copy where there is a good one; otherwise the defaults.
+
+        Returns:
+            What was done; None when the file is sound.
+
+        Raises:
+            ParameterFileError: The file can't even be read, moved or written.
+            LockTimeoutError, LockFileError: as `transaction`.
+        """
+        transaction = Transaction(self, self._defaults if defaults is None else defaults)
+        with self._lock:
+            try:
+                self._current()
+            except FileNotFoundError:
+                return self._put_back(transaction, None, from_copy)
+            except ParameterFileError as error:
+                if "line" not in error.details:
+                    raise
+                return self._put_back(transaction, _dated(self.path), from_copy)
+        return None
+
+    def _put_back(self, transaction: Transaction, aside: str | None, from_copy: bool) -> Repair:
+        saved = self._saved() if from_copy else None
+        try:
+            status = None
+            if aside is not None:
+                status = os.stat(self.path)
+                _link(self.path, aside)
+                if not from_copy and os.path.exists(self.safety_copy):
+                    os.replace(self.safety_copy, aside + SAFETY_COPY_SUFFIX)
+        except OSError as error:
+            raise self._unusable("moved aside", error) from error
+        transaction.begin(_EMPTY if saved is None else saved[0], status, is_new=True)
+        transaction.commit()
+        if saved is None:
+            return Repair(aside, None, None)
+        return Repair(aside, self.safety_copy, saved[1])
+
+    def _saved(self) -> tuple[GroupsText, float] | None:
+        """The safety copy and when it was written, if there is a good one."""
+        try:
+            data, status = read_file(self.safety_copy)
+            return GroupsText.of(data), status.st_mtime
+        except (OSError, JsonTextError):
+            return None
+
+    # --- the file ---
+
+    def _current(self) -> tuple[GroupsText, os.stat_result]:
+        try:
+            data, status = read_file(self.path)
+        except FileNotFoundError:
+            directory = os.path.dirname(self.path)
+            if os.path.isdir(directory):
+                raise
+            raise ParameterFileError(
+                f"{directory}: no such directory", hint="look at the path", path=self.path
+            ) from None
+        except OSError as error:
+            raise self._unusable("read", error) from error
+        known = self._known
+        if known is None or known.source != data:
+            try:
+                known = self._known = GroupsText.of(data)
+            except JsonTextError as error:
+                raise self._bad_text(error) from error
+        return known, status
+
+    def _create(self, defaults: Defaults) -> dict[str, dict[str, Any]]:
+        """Make the file; without the lock where that is possible, since reading leaves no trace."""
+        transaction = Transaction(self, defaults)
+        transaction.begin(_EMPTY, None, is_new=True)
+        text = transaction.next_version()
+        if text is None or self.durability == "power" or not create_file(self.path, text.source):
+            with Transaction(self, defaults):
+                pass
+        return self._current()[0].parse()
+
+    def _write(self, data: bytes, like: os.stat_result | None) -> None:
+        """Put a version in place. All that is likely to fail comes before it is."""
+        try:
+            if self.durability == "power":
+                replace_file(self.path, data, like, sync=True)
+            else:
+                if self._copy_is_old():
+                    replace_file(self.safety_copy, data, like, sync=True)
+                replace_file(self.path, data, like, sync=False)
+        except OSError as error:
+            raise self._unusable("written", error) from error
+
+    def _copy_is_old(self) -> bool:
+        if self._copy_is_fresh():
+            return False
+        try:
+            self._copied_at = os.stat(self.safety_copy, follow_symlinks=False).st_mtime
+        except FileNotFoundError:
+            return True
+        return not self._copy_is_fresh()
+
+    def _copy_is_fresh(self) -> bool:
+        return 0 <= time.time() - self._copied_at < SAFETY_COPY_AGE  # a clock may be set back
+
+    # --- what can be wrong with it ---
+
+    def _unusable(self, what: str, error: OSError) -> ParameterFileError:
+        cause = error.strerror or str(error)
+        if error.filename not in (None, self.path):
+            cause += f": {error.filename}"
+        return ParameterFileError(
+            f"{self.path}: can't be {what}: {cause}",
+            hint="look at the free space, at what lies there, and at who may write there",
+            path=self.path,
+            errno=error.errno,
+        )
+
+    def _bad_text(self, error: JsonTextError) -> ParameterFileError:
+        directory = os.path.dirname(self.path)
+        hint = f"mend it, or move it aside: octo_step_engine_parameters.py {directory} --repair"
+        saved = self._saved()
+        if saved is not None:
+            hint += f"\n  (which puts back the safety copy of {moment(saved[1])})"
+        return ParameterFileError(
+            f"{self.path}:{error.line}:{error.column}: {error.reason}",
+            hint=hint,
+            path=self.path,
+            line=error.line,
+            column=error.column,
+        )
+
+    def _bad_value(self, error: JsonValueError) -> ParameterValueError:
+        names = [f"group {error.path[0]!r}"] if error.path else []
+        if len(error.path) > 1:
+            names.append(f"key {error.path[1]!r}")
+        if len(error.path) > 2:
+            names.append("at " + "".join(f"[{place!r}]" for place in error.path[2:]))
+        return ParameterValueError(
+            f"{self.path}: {', '.join(names)}: {error.reason}",
+            hint="nothing was written",
+            path=self.path,
+            place=error.path,
+        )
+
+
+class Transaction:
+    """The block of `LockedJsonFile.transaction`; used once, by one thread."""
+
+    __slots__ = ("_before", "_count", "_defaults", "_file", "_groups", "_is_new", "_like")
+
+    def __init__(self, file: LockedJsonFile, defaults: Defaults) -> None:
+        self._file = file
+        self._defaults = defaults
+
+    def __enter__(self) -> Groups:
+        file = self._file
+        file._lock.acquire()
+        try:
+            try:
+                text, status = file._current()
+            except FileNotFoundError:
+                return self.begin(_EMPTY, None, is_new=True)
+            return self.begin(text, status, is_new=False)
+        except BaseException:
+            file._lock.release()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self._file._lock.release()
+
+    def result(self) -> dict[str, dict[str, Any]]:
+        """The whole file as this transaction left it, in a dict that belongs to the caller."""
+        return self._before.parse()
+
+    def begin(self, text: GroupsText, like: os.stat_result | None, *, is_new: bool) -> Groups:
+        """Start from `text`. What `is_new` is written even when the block changes nothing."""
+        self._before = text
+        self._like = like
+        self._is_new = is_new
+        groups = self._groups = Groups(text)
+        try:
+            fill_missing(groups, self._defaults)
+        except JsonValueError as error:
+            raise self._file._bad_value(error) from error
+        name, key = self._file.counter
+        self._count = groups.get(name, {}).get(key, 0)
+        return groups
+
+    def commit(self) -> None:
+        """Write what has changed, if anything has."""
+        file = self._file
+        if not file._lock.is_held:
+            raise LockTimeoutError(
+                f"{file.path}: this process was forked inside a transaction",
+                hint="the parent has the lock and ends the transaction; begin a new one here",
+                path=file.path,
+            )
+        text = self.next_version()
+        if text is not None:
+            file._write(text.source, self._like)
+            self._before = file._known = text
+
+    def next_version(self) -> GroupsText | None:
+        """What is to be written, with this write counted; None when nothing is."""
+        name, key = self._file.counter
+        try:
+            if not self._groups.write() and not self._is_new:
+                return None
+            group = self._groups.setdefault(name, {})
+            if type(self._count) is not int or group.get(key, self._count) != self._count:
+                raise self._bad_count(group.get(key))
+            group[key] = self._count + 1
+            self._groups.write_group(name)
+        except JsonValueError as error:
+            raise self._file._bad_value(error) from error
+        return self._groups.text()
+
+    def _bad_count(self, value: object) -> ParameterValueError:
+        name, key = self._file.counter
+        good = type(self._count) is int
+        return ParameterValueError(
+            f"{self._file.path}: group {name!r}, key {key!r} counts the writes, {value!r} won't do",
+            hint="it counts by itself: leave it as it is" if good else "make it an integer by hand",
+            path=self._file.path,
+        )
+
+
+class Repair:
+    """What `LockedJsonFile.repair` did.
+
+    Attributes:
+        moved_to: Where the bad file is now; None when there was no file at all.
+        restored_from: The safety copy that is in its place; None when the defaults are.
+        saved_at: When the safety copy was written, in seconds since 1970.
+    """
+
+    def __init__(
+        self, moved_to: str | None, restored_from: str | None, saved_at: float | None
+    ) -> None:
+        self.moved_to = moved_to
+        self.restored_from = restored_from
+        self.saved_at = saved_at
+
+
+_EMPTY = GroupsText(b"", {})
+
+
+def moment(seconds: float) -> str:
+    """A time as people read it, in the local time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _dated(path: str) -> str:
+    stem = path + time.strftime(".bad-%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def _link(path: str, other: str) -> None:
+    """Give the file a second name, so that it is never without one; rename where that can't be."""
+    try:
+        os.link(path, other)
+    except OSError:
+        os.rename(path, other)
