@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from octo_json_strict import JsonValueError, dump_value
 from octo_step_problem import Problem, Reporter
 
 HOOKS = (
@@ -34,7 +34,6 @@ ENGINE_GROUPS = ("global_parameters", "active_steps", "join_arrivals")
 
 _DICTS = (GRAPH_DICT, ARROW_DICT, PARAMS_INIT, RESULTS_INIT)
 _BASE_CLASS_MODULE = "stepnode_baseclass"
-_DEEPEST_VALUE = 200  # levels; a limit of the JSON encoder, and the end of a circle of lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,40 +214,10 @@ def _init_dict(member: str, groups: dict[Any, Any], report: Reporter) -> dict[st
         if group in ENGINE_GROUPS[1:]:
             report.error(f"{member} sets the group {group!r}, the engine's own", member, group)
         for key, value in values.items():
-            wrong = _not_json(value) if isinstance(key, str) else "the key is no string"
-            if wrong:
-                report.error(f"{member}[{group!r}][{key!r}]: {wrong}", member, group, key)
+            try:
+                dump_value({group: {key: value}})
+            except JsonValueError as error:
+                path = "".join(f"[{step!r}]" for step in error.path[:6])
+                report.error(f"{member}{path}: {error.reason}", member, group, key)
         shaped[group] = values
     return shaped
-
-
-def _not_json(value: object, depth: int = 0) -> str:
-    """Why a value can't be kept in the parameter file, or ""."""
-    if depth > _DEEPEST_VALUE:
-        return f"it is nested deeper than {_DEEPEST_VALUE} levels"
-    match value:
-        case None | bool():
-            return ""
-        case str():
-            return "" if value.isascii() or _is_text(value) else f"{value!r} is no Unicode text"
-        case int():
-            fits = -(2**63) <= value < 2**64
-            return "" if fits else f"the integer {value} does not fit into 64 bits"
-        case float():
-            return "" if math.isfinite(value) else f"JSON has no {value}"
-        case list() | tuple():
-            return next(filter(None, (_not_json(item, depth + 1) for item in value)), "")
-        case dict():
-            for key in value:
-                if not isinstance(key, str):
-                    return f"the key {key!r} in it is no string"
-            return next(filter(None, (_not_json(item, depth + 1) for item in value.values())), "")
-    return f"JSON can't hold a {type(value).__name__}, {value!r}"
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

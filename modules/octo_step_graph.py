@@ -204,8 +204,7 @@ def build_graph(
     graph = StepGraph(made, starts[0])
     checks.reachability(graph, starts, chosen=first is not None)
     checks.choices(graph)
-    if len(starts) == 1:
-        checks.joins(graph)
+    checks.joins(graph, first_is_known=len(starts) == 1)
     return (None if _any_error(problems) else graph), problems
 
 
@@ -371,7 +370,7 @@ class _StructureChecks:
                 hint = "write step_advance(self): return the key of one, or a list to follow them"
                 self.reports[name].error(message, ARROW_DICT, hint=hint)
 
-    def joins(self, graph: StepGraph) -> None:
+    def joins(self, graph: StepGraph, *, first_is_known: bool) -> None:
         """A join needs several nodes to wait for, and none of them only after itself."""
         joins = [name for name, node in self.nodes.items() if node.join_all]
         circle_of = _circles(graph) if joins else {}
@@ -384,7 +383,7 @@ class _StructureChecks:
                 self.reports[join].error(message, GRAPH_DICT, join, _JOIN, hint=hint)
             sources = graph.sources_into(join)
             again = {name for name in sources if circle_of[name] == circle_of[join]}
-            if again:
+            if again and first_is_known:
                 self._check_circle(graph, join, sources, again)
 
     def _check_circle(
