@@ -17,10 +17,12 @@ from octo_step_machine import (
     Event,
     Finish,
     HookDone,
+    HookFailed,
     HookInterrupted,
     Instruction,
     Limits,
     PauseRequested,
+    ProbeAnswered,
     Record,
     Rest,
     Started,
@@ -164,7 +166,7 @@ class CheckedMachine(StepMachine):
     def _check_calls(
         self, event: Event, out: list[Instruction], in_flight: set[str], ended: bool
     ) -> None:
-        if hasattr(event, "node"):
+        if isinstance(event, HookDone | HookFailed | HookInterrupted | ProbeAnswered):
             in_flight.discard(event.node)
         calls = [each for each in out if isinstance(each, CallHook)]
         assert not (calls and (ended or self._to_rest)), f"called when it was to rest: {calls}"

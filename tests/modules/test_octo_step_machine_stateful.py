@@ -1,0 +1,654 @@
+"""Random graphs, results, requests and kills, against a small model of what a run is.
+
+The model is a ledger of visits. It decides nothing by itself: it reads what the machine records and
+calls, and checks each move against the rules of a visit (ENTER to JUMP, one after the other, each
+hook once), of forks and of joins. After every event, it must hold the same nodes as the machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from typing import Any
+
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from octo_step_graph import Node, StepGraph
+from octo_step_machine import (
+    CallHook,
+    Event,
+    Finish,
+    HookDone,
+    HookFailed,
+    HookInterrupted,
+    Instruction,
+    JumpRequested,
+    Limits,
+    PauseRequested,
+    ProbeAnswered,
+    Record,
+    Rest,
+    RetryDue,
+    Started,
+    StepMachine,
+    StopRequested,
+    Tick,
+)
+from octo_step_states import RunState
+from tests.modules.step_machine_support import CheckedMachine, brief, graph, node, saved
+
+ORDER = ("ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
+HOOKS = {
+    "ENTER": "step_entry",
+    "EXECUTE": "step_execute",
+    "ADVANCE": "step_advance",
+    "EXIT": "step_exit",
+}
+ENDS = ("COMPLETE", "COMPLETE_ERROR")
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Visit:
+    """One visit of a node.
+
+    Attributes:
+        state: What is to be performed.
+        result: What is known of the hook of `state`: it came back "done" or "failed", or it is
+            "passed over" by a policy.
+        calling: The hook that is in flight.
+        done: The hooks that came back well in this visit.
+        lost: The engine ended while a hook was in flight.
+        found_at: The state in which the last start found this visit.
+        queued: More visits of the same node, after this one.
+    """
+
+    state: str = "ENTER"
+    result: str = ""
+    calling: str = ""
+    done: list[str] = field(default_factory=list)
+    arrows: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
+    attempt: int = 1
+    due: float | None = None
+    lost: bool = False
+    found_at: str = ""
+    queued: int = 0
+
+
+class Ledger:
+    """What a run has done, and so what it may do."""
+
+    def __init__(self, what: StepGraph) -> None:
+        self.graph = what
+        self.visits: dict[str, Visit] = {}
+        self.arrivals: Counter[tuple[str, str]] = Counter()
+        self.steps = 0
+        self.steps_at_start = 0
+        self.ending = False
+        self.jump = ""
+        self.pause: set[str] = set()
+        self.limits = Limits()
+        self.now = 0.0
+
+    # --- what happens to the run ---
+
+    def engine_is_gone(self, limits: Limits) -> None:
+        for visit in self.visits.values():
+            visit.lost = visit.lost or bool(visit.calling)
+            visit.calling = ""
+        self.pause = set()
+        self.limits = limits
+        self.steps_at_start = self.steps
+
+    def happens(self, event: Event, state: str) -> None:
+        match event:
+            case Started():
+                for visit in self.visits.values():
+                    visit.found_at = visit.state
+                if not self.visits and not self.jump:
+                    self.visits[self.graph.first] = Visit()
+            case PauseRequested():
+                self.pause.add("pause")
+            case StopRequested():
+                self.ending, self.jump = True, ""
+            case JumpRequested(name) if not self.ending and "COMPLETE" not in state:
+                self.jump = name
+            case HookDone(name, arrows):
+                visit = self._lands(name)
+                visit.result, visit.chosen = "done", arrows
+                if visit.state == "ADVANCE" and not self._good_choice(name, arrows):
+                    visit.result = "failed"
+            case HookFailed(name):
+                self._lands(name).result = "failed"
+            case HookInterrupted(name):
+                self._lands(name).lost = True
+                self.pause.add("interrupted")
+            case ProbeAnswered(name, answer):
+                visit = self._lands(name)
+                if answer == "done":
+                    visit.result = "passed over"
+                elif answer is None:
+                    self.pause.add("interrupted")
+            case RetryDue(name) if state == "RUNNING" and name in self.visits:
+                self.visits[name].due = None
+
+    def _lands(self, name: str) -> Visit:
+        visit = self.visits[name]
+        assert visit.calling
+        visit.calling = ""
+        return visit
+
+    # --- what the machine says ---
+
+    def told(self, instruction: Instruction) -> None:
+        match instruction:
+            case CallHook(name, hook):
+                self._call(name, hook)
+            case Record({"event": "state"} as record):
+                self._performed(record)
+            case Record({"event": "step_error"} as record):
+                self._failed(record)
+            case Record({"event": "retry", "node": name, "delay_s": delay}):
+                declared, visit = self.graph.nodes[name], self.visits[name]
+                factor = declared.retry_backoff ** (visit.attempt - 2)
+                assert delay == declared.retry_delay_s * factor
+                assert visit.due == self.now + delay
+            case Record({"event": "interrupted"} as record):
+                self._interrupted(record)
+            case Record({"event": "join_wait", "node": name, "missing": missing}):
+                assert missing == self._missing(name)
+                assert missing
+            case Record({"event": "jump", "node": name}):
+                assert name == self.jump
+                assert not self._in_flight()
+                self.jumped(name)
+            case Record({"event": "jump_refused"}):
+                assert self.ending or not self.visits
+            case Rest(reason):
+                self._rests(reason)
+            case Finish(success):
+                failed = self.ending or any(self.arrivals.values())
+                assert success == (not failed)
+                assert self.ending or not self.visits
+                self.ending = True
+        if self.limits.max_steps is not None:
+            assert self.steps - self.steps_at_start <= self.limits.max_steps
+
+    def _call(self, name: str, hook: str) -> None:
+        visit = self.visits[name]
+        if hook == "step_probe":
+            assert visit.lost
+            assert self.graph.nodes[name].on_interrupt == "probe"
+        else:
+            assert hook == HOOKS[visit.state]
+            assert hook not in visit.done, f"{hook} of {name} was done, and is called again"
+            assert visit.result == ""
+            self._check_not_to_rest_before(name)
+        assert visit.due is None
+        assert not visit.calling
+        visit.calling, visit.lost = hook, False
+
+    def _performed(self, record: dict[str, Any]) -> None:
+        name, declared = record["node"], self.graph.nodes[record["node"]]
+        visit = self.visits[name]
+        assert record["state"] == visit.state
+        assert record["attempt"] == visit.attempt
+        hook = HOOKS.get(visit.state, "")
+        if hook in declared.hooks and not (visit.state == "EXECUTE" and declared.skip_execute):
+            assert visit.result in ("done", "passed over"), f"{hook} of {name} is left out"
+            visit.done.append(hook)
+        if visit.result != "passed over":
+            assert record.get("skipped", False) == (
+                visit.state == "EXECUTE" and declared.skip_execute
+            )
+            if visit.result == "":
+                self._check_not_to_rest_before(name)
+        if visit.state == "ADVANCE":
+            visit.arrows = visit.chosen or self._only_arrow(declared)
+        if visit.state == "JUMP":
+            self._leave(name)
+            return
+        visit.state = ORDER[ORDER.index(visit.state) + 1]
+        visit.result, visit.attempt, visit.lost = "", 1, False
+
+    def _failed(self, record: dict[str, Any]) -> None:
+        name, declared = record["node"], self.graph.nodes[record["node"]]
+        visit = self.visits[name]
+        assert (record["state"], record["attempt"]) == (visit.state, visit.attempt)
+        assert visit.result == "failed"
+        visit.result = ""
+        if visit.attempt <= declared.max_retries:
+            wait = declared.retry_delay_s * declared.retry_backoff ** (visit.attempt - 1)
+            visit.attempt, visit.due = visit.attempt + 1, self.now + wait
+        elif declared.error_arrow_key in self._open(declared):
+            visit.state = "JUMP" if visit.state == "EXIT" else "EXIT"
+            visit.arrows, visit.attempt = (str(declared.error_arrow_key),), 1
+        elif not self.jump:
+            self.ending = True
+
+    def _interrupted(self, record: dict[str, Any]) -> None:
+        visit, policy = self.visits[record["node"]], record["on_interrupt"]
+        assert visit.lost, "reported twice, or what was not interrupted"
+        assert record["state"] == visit.state
+        declared: str = self.graph.nodes[record["node"]].on_interrupt
+        if visit.state == "ADVANCE" and declared != "ask":
+            declared = "rerun"
+        assert policy == declared
+        visit.lost = policy == "probe"
+        if policy == "skip":
+            visit.result = "passed over"
+        elif policy == "ask":
+            self.pause.add("interrupted")
+
+    def _rests(self, reason: str) -> None:
+        assert self.visits
+        assert not self._in_flight()
+        kind, _, name = reason.replace("breakpoint at the ", "").partition(" ")
+        match kind:
+            case "pause" | "interrupted":
+                assert kind in self.pause
+            case "until":
+                assert name == self.limits.until
+                assert self.visits[name].state == "ENTER" != self.visits[name].found_at
+            case "max-steps":
+                assert self.steps - self.steps_at_start == self.limits.max_steps
+            case "single":
+                assert self.limits.at_state
+            case _:
+                visit = self.visits[name.removeprefix("of ")]
+                assert visit.state == {"entry": "ENTER", "exit": "JUMP"}[kind]
+                assert visit.found_at != visit.state, "rests there for the second time"
+
+    # --- rules ---
+
+    def _check_not_to_rest_before(self, name: str) -> None:
+        """The present state of the node is performed now; nothing may forbid that."""
+        visit, declared, limits = self.visits[name], self.graph.nodes[name], self.limits
+        assert not self.pause
+        assert not self.jump
+        assert limits.max_steps is None or self.steps - self.steps_at_start < limits.max_steps
+        if limits.at_state:
+            half = ("ENTER", "EXECUTE") if limits.at_state == "ENTER" else ORDER[2:]
+            assert visit.state not in half
+        elif visit.found_at != visit.state:
+            assert not (visit.state == "ENTER" and declared.entry_breakpoint)
+            assert not (visit.state == "ENTER" and limits.until == name)
+            assert not (visit.state == "JUMP" and declared.exit_breakpoint)
+
+    def _leave(self, name: str) -> None:
+        visit = self.visits.pop(name)
+        self.steps += 1
+        if visit.queued:
+            self.visits[name] = Visit(queued=visit.queued - 1)
+        self.ending = self.ending or "COMPLETE_ERROR" in visit.arrows
+        for key in visit.arrows:
+            if key not in ENDS:
+                arrow = self.graph.nodes[name].arrows.get(key)
+                self._arrive(arrow.target if arrow else name, name)
+
+    def _arrive(self, name: str, source: str) -> None:
+        if self.graph.nodes[name].join_all and name != source:
+            self.arrivals[name, source] += 1
+            if self._missing(name):
+                return
+            for each in self._awaited(name):
+                self.arrivals[name, each] -= 1
+        if name in self.visits:
+            self.visits[name].queued += 1
+        else:
+            self.visits[name] = Visit()
+
+    def _awaited(self, join: str) -> set[str]:
+        """By the definition: what has an open arrow to it, and can be reached from the first."""
+        reached, seen = {self.graph.first}, set[str]()
+        while reached != seen:
+            seen = set(reached)
+            reached |= {
+                self.graph.nodes[name].arrows[key].target
+                for name in seen
+                for key in self._open(self.graph.nodes[name])
+            }
+        open_targets = {
+            name: [
+                self.graph.nodes[name].arrows[k].target for k in self._open(self.graph.nodes[name])
+            ]
+            for name in reached
+        }
+        sources = {name for name, targets in open_targets.items() if join in targets}
+        return (sources | {s for (j, s), n in self.arrivals.items() if j == join and n}) - {join}
+
+    def _missing(self, join: str) -> list[str]:
+        return sorted(each for each in self._awaited(join) if not self.arrivals[join, each])
+
+    def _open(self, declared: Node) -> list[str]:
+        nodes = self.graph.nodes
+        return [k for k, a in declared.arrows.items() if a.active and nodes[a.target].active]
+
+    def _only_arrow(self, declared: Node) -> tuple[str, ...]:
+        spared = declared.error_arrow_key if len(declared.arrows) > 1 else None
+        return tuple(k for k in self._open(declared) if k != spared) or ("COMPLETE",)
+
+    def _good_choice(self, name: str, keys: tuple[str, ...]) -> bool:
+        declared = self.graph.nodes[name]
+        stay = {f"step_arrow_graph_list_key_{name}"} - declared.arrows.keys()
+        known = all(key in {*self._open(declared), *ENDS, *stay} for key in keys)
+        alone = len(keys) == 1 or not set(keys) & set(ENDS)
+        return bool(keys) and known and alone and len(set(keys)) == len(keys)
+
+    def jumped(self, name: str) -> None:
+        self.visits, self.jump = {name: Visit()}, ""
+        self.arrivals.clear()
+        self.ending = False
+
+    def _in_flight(self) -> set[str]:
+        return {name for name, visit in self.visits.items() if visit.calling}
+
+    def check_equals(self, machine: StepMachine) -> None:
+        """The machine has just the visits that it should have, and gets on with them."""
+        assert self._in_flight() == machine.in_flight
+        mine = {
+            name: (visit.state, visit.attempt, visit.queued, visit.due, visit.arrows)
+            for name, visit in self.visits.items()
+        }
+        found = {
+            name: (token.state, token.attempt, token.pending, token.retry_due, token.arrows)
+            for name, token in machine.state.tokens.items()
+        }
+        assert mine == found
+        arrived = Counter((j, s) for j, ss in machine.state.arrivals.items() for s in ss)
+        assert +self.arrivals == arrived
+        assert self.steps == machine.state.step_count
+        if machine.state.state == "RUNNING" and not machine.in_flight and not machine.ready:
+            assert not self.ending
+            assert not self.pause
+            assert not self.jump
+            assert self.visits
+
+
+# --- random graphs --------------------------------------------------------------------------------
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> StepGraph:
+    """Up to six nodes, each with a hook at least, so that time passes in every circle."""
+    names = [f"n{i}" for i in range(draw(st.integers(1, 6)))]
+    return graph(*(draw(nodes(name, names)) for name in names))
+
+
+@st.composite
+def nodes(draw: st.DrawFn, name: str, names: list[str]) -> Node:
+    targets = draw(st.lists(st.sampled_from(names), max_size=3))
+    arrows = {f"{i}-{target}": target for i, target in enumerate(targets)}
+    closed = draw(st.sets(st.sampled_from(sorted(arrows)))) if arrows else set()
+    hooks = draw(st.sets(st.sampled_from(sorted(HOOKS.values())))) | {"step_execute"}
+    if len(arrows) > 1:
+        hooks.add("step_advance")
+    rare = st.integers(0, 4).map(lambda i: i == 0)
+    skip = draw(rare)
+    if skip:
+        hooks.add("step_exit")
+    policy = draw(st.sampled_from(["rerun", "rerun", "ask", "skip", "probe"]))
+    if policy == "probe":
+        hooks.add("step_probe")
+    if draw(rare):
+        hooks.add("step_make_safe")
+    return node(
+        name,
+        arrows,
+        hooks=hooks,
+        closed=closed,
+        skip_execute=skip,
+        entry_breakpoint=draw(rare),
+        exit_breakpoint=draw(rare),
+        max_retries=draw(st.integers(0, 2)),
+        retry_delay_s=draw(st.sampled_from([0.0, 1.0, 5.0])),
+        retry_backoff=draw(st.sampled_from([1.0, 2.0])),
+        error_arrow_key=draw(st.sampled_from([None, *arrows])),
+        join_all=draw(st.booleans()),
+        on_interrupt=policy,
+        active=name == "n0" or not draw(rare),
+    )
+
+
+def limits_for(names: list[str]) -> st.SearchStrategy[Limits]:
+    return st.one_of(
+        st.just(Limits()),
+        st.just(Limits()),
+        st.builds(Limits, max_steps=st.none() | st.integers(0, 4), until=st.sampled_from(names)),
+        st.builds(Limits, at_state=st.sampled_from(["ENTER", "ADVANCE"])),
+    )
+
+
+# --- the test -------------------------------------------------------------------------------------
+
+
+class RunsOfRandomGraphs(RuleBasedStateMachine):
+    """Plays the shell around the machine: everything is saved after every event."""
+
+    @initialize(what=graphs())
+    def a_new_instance(self, what: StepGraph) -> None:
+        for each in what.nodes.values():
+            note(repr(each))
+        self.graph = what
+        self.now = 1000.0
+        self.ledger = Ledger(what)
+        self.saved: dict[str, Any] = {}
+        self.engine_comes(Limits(), [])
+
+    # --- the shell ---
+
+    def engine_comes(self, limits: Limits, requests: list[Event]) -> None:
+        """An engine starts from the file; whatever the one before it had in flight is lost."""
+        self.ledger.engine_is_gone(limits)
+        self.origin, self.limits = self.saved, limits
+        state = RunState.load(self.saved, self.graph)
+        self.machine = CheckedMachine(self.graph, state, limits)
+        for event in [*requests, Started()]:
+            self.happens(event)
+
+    def happens(self, event: Event) -> None:
+        note(f"{event} at {self.now}")
+        self.ledger.now = self.now
+        self.ledger.happens(event, self.machine.state.state)
+        for instruction in self.machine.handle(event, self.now):
+            self.ledger.told(instruction)
+        self.ledger.check_equals(self.machine)
+        self.saved = saved(self.machine.state, self.graph, self.now)
+
+    def running(self) -> bool:
+        return self.machine.state.state == "RUNNING"
+
+    def resting(self) -> bool:
+        return self.machine.state.state == "INACTIVE"
+
+    def ended(self) -> bool:
+        return self.machine.state.finished
+
+    def names(self) -> list[str]:
+        return list(self.graph.nodes)
+
+    # --- what may happen ---
+
+    @precondition(lambda self: self.machine.in_flight)
+    @rule(data=st.data(), fate=st.sampled_from(["done"] * 5 + ["failed", "failed", "broken off"]))
+    def a_hook_comes_back(self, data: st.DataObject, fate: str) -> None:
+        name = data.draw(st.sampled_from(sorted(self.machine.in_flight)), label="node")
+        calling = self.ledger.visits[name].calling
+        event: Event
+        if fate == "broken off":
+            event = HookInterrupted(name)
+        elif calling == "step_probe":
+            event = ProbeAnswered(name, data.draw(st.sampled_from(["done", "rerun", None])))
+        elif fate == "failed":
+            event = HookFailed(name, "it failed")
+        elif calling == "step_advance":
+            event = HookDone(name, data.draw(self.choices(name), label="arrows"))
+        else:
+            event = HookDone(name)
+        self.happens(event)
+
+    def choices(self, name: str) -> st.SearchStrategy[tuple[str, ...]]:
+        arrows = [*self.graph.open_arrows(name)]
+        stay = f"step_arrow_graph_list_key_{name}"
+        odd = [*self.graph.nodes[name].arrows, *ENDS, stay, "nonsense"]
+        some = (
+            st.lists(st.sampled_from(arrows), min_size=1, unique=True) if arrows else st.nothing()
+        )
+        wild = st.lists(st.sampled_from(odd), max_size=2)
+        return (some | some | some | st.just([stay]) | st.just(["COMPLETE"]) | wild).map(tuple)
+
+    @precondition(lambda self: self.machine.ready)
+    @rule()
+    def the_shell_ticks(self) -> None:
+        self.happens(Tick())
+
+    @precondition(lambda self: self.running() and self.machine.retries_due())
+    @rule(passing=st.sampled_from([0.0, 0.5, 20.0]))
+    def time_passes(self, passing: float) -> None:
+        self.now += passing
+        for due, name in self.machine.retries_due():
+            if due <= self.now:
+                self.happens(RetryDue(name))
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data(), late=st.booleans())
+    def a_request(self, data: st.DataObject, late: bool) -> None:
+        """`late`: a retry is due in the same look at the file."""
+        waiting = [name for _, name in self.machine.retries_due()] if late else []
+        for event in data.draw(st.lists(self.requests(), min_size=1, max_size=3)):
+            self.happens(event)
+        for name in waiting:
+            self.happens(RetryDue(name))
+
+    def requests(self) -> st.SearchStrategy[Event]:
+        jumps = st.builds(JumpRequested, st.sampled_from(self.names()))
+        return jumps | st.just(PauseRequested("pause")) | st.just(StopRequested("stop"))
+
+    @precondition(lambda self: not self.ended())
+    @rule(data=st.data())
+    def the_engine_is_killed_or_rested_and_another_one_starts(self, data: st.DataObject) -> None:
+        self.check_determinism()
+        limits = data.draw(limits_for(self.names()), label="limits")
+        requests = st.just(list[Event]()) | st.lists(self.requests(), max_size=2)
+        self.engine_comes(limits, data.draw(requests, label="requests"))
+
+    @precondition(lambda self: self.resting())
+    @rule(data=st.data())
+    def somebody_sets_the_current_node(self, data: st.DataObject) -> None:
+        inactive = [name for name in self.names() if name not in self.machine.state.tokens]
+        if inactive:
+            name = data.draw(st.sampled_from(inactive), label="node")
+            self.saved["global_parameters"]["current_step_node"] = name
+            self.ledger.jumped(name)
+            self.engine_comes(Limits(), [])
+
+    @precondition(lambda self: self.ended())
+    @rule(data=st.data(), anew=st.booleans())
+    def a_run_after_the_end(self, data: st.DataObject, anew: bool) -> None:
+        self.check_determinism()
+        self.saved = {} if anew else self.saved
+        if anew:
+            self.ledger = Ledger(self.graph)
+        else:
+            name = data.draw(st.sampled_from(self.names()), label="node")
+            state = RunState.load(self.saved, self.graph)
+            state.jump(name)
+            self.saved = saved(state, self.graph, self.now)
+            self.ledger.jumped(name)
+        self.engine_comes(Limits(), [])
+
+    # --- what must be true at the end ---
+
+    def check_determinism(self) -> None:
+        again = StepMachine(self.graph, RunState.load(self.origin, self.graph), self.limits)
+        said = [i for event, now in self.machine.events for i in again.handle(event, now)]
+        assert said == self.machine.said
+
+    def teardown(self) -> None:
+        """However it stands, it can be brought to its end, at the latest by a stop."""
+        if not hasattr(self, "machine"):
+            return
+        self.check_determinism()
+        for _ in range(60):
+            if self.ended():
+                return
+            if self.resting():
+                self.engine_comes(Limits(), [])
+            elif self.machine.in_flight:
+                name = min(self.machine.in_flight)
+                calling = self.ledger.visits[name].calling
+                if calling == "step_probe":
+                    self.happens(ProbeAnswered(name, "rerun"))
+                else:
+                    self.happens(HookDone(name, ("COMPLETE",) if calling == "step_advance" else ()))
+            elif self.machine.ready:
+                self.happens(Tick())
+            else:
+                self.now, name = self.machine.retries_due()[0]
+                self.happens(RetryDue(name))
+        if self.resting():
+            self.engine_comes(Limits(), [StopRequested("stop")])
+        else:
+            self.happens(StopRequested("stop"))
+        for name in sorted(self.machine.in_flight):
+            self.happens(HookInterrupted(name))
+        assert self.ended()
+
+
+TestRunsOfRandomGraphs = RunsOfRandomGraphs.TestCase
+TestRunsOfRandomGraphs.settings = settings(
+    settings.default, max_examples=150, stateful_step_count=50
+)
+
+
+# --- the order of a graph without circles ---------------------------------------------------------
+
+
+@st.composite
+def forks_and_joins(draw: st.DrawFn) -> dict[str, set[str]]:
+    """Node -> its predecessors, in a random graph without circles."""
+    before: dict[str, set[str]] = {"n0": set()}
+    for i in range(1, draw(st.integers(1, 12))):
+        earlier = st.sampled_from(sorted(before))
+        before[f"n{i}"] = draw(st.sets(earlier, min_size=1, max_size=4))
+    return before
+
+
+@given(before=forks_and_joins(), data=st.data())
+def test_steps_execute_as_soon_as_all_before_them_are_done_and_never_earlier(
+    before: dict[str, set[str]], data: st.DataObject
+) -> None:
+    after = {n: [m for m, sources in before.items() if n in sources] for n in before}
+    machine = CheckedMachine(
+        graph(
+            *(
+                node(n, after[n], hooks=["step_execute", "step_advance"], join_all=len(s) > 1)
+                for n, s in before.items()
+            )
+        )
+    )
+    oracle = TopologicalSorter(before)
+    oracle.prepare()
+    executing = set(oracle.get_ready())
+    assert machine.start() == ["n0.step_execute"]
+    told: list[str] = []
+    while executing:
+        name = data.draw(st.sampled_from(sorted(executing)))
+        executing.remove(name)
+        assert machine.done(name) == [f"{name}.step_advance"]
+        told = machine.done(name, *(after[name] or ["COMPLETE"]))
+        oracle.done(name)
+        ready = oracle.get_ready()
+        executing.update(ready)
+        assert sorted(each for each in told if "." in each) == sorted(
+            f"{each}.step_execute" for each in ready
+        )
+    assert told[-1] == "success"
+    assert machine.state.step_count == len(before)
+    assert brief(machine.said).count("success") == 1
