@@ -171,14 +171,14 @@ def test_a_failure_with_the_output_on_switches_it_off(bringup: Instance, executo
 def test_a_killed_run_is_made_safe_and_goes_on_at_the_point_it_had_reached(
     bringup: Instance, executor: str
 ) -> None:
-    bringup.set("step_node_measure", "points", 40)
+    bringup.set("step_node_measure", "points", 100)
     bringup.set("step_node_measure", "settle_seconds", 0.05)
     with bringup.running(executor) as engine:
         bringup.wait_for_readings(3)
-        engine.send_signal(signal.SIGKILL)
+        engine.kill()
         engine.wait()
     before = bringup.group("step_node_measure")["readings"]
-    assert 3 <= len(before) < 40
+    assert 3 <= len(before) < 100
     with bringup.instrument() as instrument:
         assert instrument.ask("OUTP?") == "1"
     bringup.set("step_node_measure", "settle_seconds", 0)
@@ -186,7 +186,7 @@ def test_a_killed_run_is_made_safe_and_goes_on_at_the_point_it_had_reached(
     assert done.returncode == 0, done.stdout + done.stderr
     after = bringup.group("step_node_measure")["readings"]
     assert after[: len(before)] == before
-    assert len(after) == len({reading["set_volts"] for reading in after}) == 40
+    assert len(after) == len({reading["set_volts"] for reading in after}) == 100
     heard = bringup.heard()
     assert "OUTP ON" in heard[heard.index("OUTP OFF") :]
     assert heard.count("*IDN?") == 1  # it went on with the same instrument, where it was
@@ -196,13 +196,14 @@ def test_a_killed_run_is_made_safe_and_goes_on_at_the_point_it_had_reached(
 def test_an_instrument_that_is_lost_is_switched_on_again_and_no_reading_is_lost(
     bringup: Instance,
 ) -> None:
-    bringup.set("step_node_measure", "points", 20)
+    bringup.set("step_node_measure", "points", 100)
     bringup.set("step_node_measure", "settle_seconds", 0.05)
     with bringup.running("serial") as engine:
         bringup.wait_for_readings(3)
-        os.kill(bringup.group("instrument")["pid"], signal.SIGKILL)
+        os.kill(bringup.group("instrument")["pid"], signal.SIGTERM)
+        bringup.set("step_node_measure", "settle_seconds", 0)
         assert engine.wait(timeout=PATIENCE_SECONDS) == 0
-    assert len(bringup.report()["readings"]) == 20
+    assert len(bringup.report()["readings"]) == 100
     assert bringup.heard().count("*IDN?") == 2
 
 

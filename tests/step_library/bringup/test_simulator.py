@@ -255,7 +255,7 @@ def test_it_announces_its_port_shows_the_conversation_and_ends_when_told(start: 
 
 
 def test_it_ends_by_itself_when_nobody_wants_anything_of_it(start: Start) -> None:
-    process = start("--idle-seconds", "0.2")
+    process = start("--idle-seconds", "1")
     with socket.create_connection(("127.0.0.1", announced(process)), timeout=10) as client:
         assert process.wait(timeout=10) == 0
         assert client.recv(1) == b""

@@ -29,7 +29,7 @@ def powered(bench: Bench) -> Bench:
 
 
 def end_simulator(bench: Bench) -> None:
-    os.kill(bench.group("instrument")["pid"], signal.SIGKILL)
+    os.kill(bench.group("instrument")["pid"], signal.SIGTERM)
     wait_until_gone(bench.group("instrument"))
 
 
