@@ -27,30 +27,28 @@ _KILL_ROUNDS: Final = 5
 _HAS_GROUPS: Final = hasattr(os, "killpg")
 
 
-def end_group(leader: int, mark: str, grace_s: float = GRACE_S) -> list[str]:
-    """Ends a worker's processes: SIGTERM, SIGKILL after `grace_s` or as soon as none is left.
+def end_group(leader: int, mark: str, *, tell_group: bool, grace_s: float = GRACE_S) -> list[str]:
+    """Ends all that a worker and its hooks started: SIGTERM, and SIGKILL after `grace_s`.
 
     The leader must not have been reaped, or its number may be another's by now. Returns a line for
-    each process that had left the group, and for each that could not be killed.
+    each process that had left the group; with `tell_group` for each member but the leader too.
     """
-    strays = {process: _describe(process) for process in _strays(leader, mark)}
+    told = {process: _describe(process) for process in _strays(leader, mark)}
+    if tell_group:
+        told |= {p: _describe(p) for p in _group(leader) if p.pid != leader}
     _signal_group(leader, signal.SIGTERM)
-    _end_all(strays, kill=False)
+    _end_all(told, kill=False)
     deadline = time.monotonic() + grace_s
-    while time.monotonic() < deadline and (_group_runs(leader) or _running(strays)):
+    while time.monotonic() < deadline and (_group_runs(leader) or _running(told)):
         time.sleep(_LOOK_EVERY_S)
     for _ in range(_KILL_ROUNDS):  # a process may start another one while it is being killed
-        strays.update((process, _describe(process)) for process in _strays(leader, mark))
+        told |= {process: _describe(process) for process in _strays(leader, mark)}
         _signal_group(leader, signal.SIGKILL if _HAS_GROUPS else signal.SIGTERM)
-        _end_all(strays, kill=True)
-        if not _group_runs(leader) and not _running(strays):
+        _end_all(told, kill=True)
+        if not _group_runs(leader) and not _running(told):
             break
         time.sleep(_LOOK_EVERY_S)
-    left = _running(strays)
-    return [
-        f"{text}: left the process group of the step, {'still runs' if p in left else 'killed'}"
-        for p, text in strays.items()
-    ]
+    return _lines(told)
 
 
 def kill_own_group(mark: str) -> None:
@@ -62,25 +60,19 @@ def kill_own_group(mark: str) -> None:
         os._exit(1)
 
 
-def still_running(leader: int, mark: str) -> list[str]:
-    """A line for each process, other than the leader, that a worker's hooks left running."""
-    found = {*_strays(leader, mark), *_group(leader)}
-    return sorted(_describe(process) for process in found if process.pid != leader)
-
-
 def children_left(known: Iterable[int] = ()) -> list[str]:
     """A line for each running descendant of this process, apart from the `known` and theirs."""
     if not _has_children():
         return []
     library = _psutil()
     if library is None:
-        return ["a process that a hook started still runs"]
+        return ["a process that a hook started: still runs"]
     ours = set(library.Process().children(recursive=True))
     for pid in known:
         with contextlib.suppress(library.Error):
             process = library.Process(pid)
             ours -= {process, *process.children(recursive=True)}
-    return sorted(_describe(process) for process in ours if _runs(process))
+    return _lines({process: _describe(process) for process in _running(ours)})
 
 
 def _psutil() -> Any:
@@ -156,6 +148,11 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != library.STATUS_ZOMBIE
     except library.Error:
         return False
+
+
+def _lines(told: dict[psutil.Process, str]) -> list[str]:
+    left = _running(told)
+    return sorted(f"{text}: {'still runs' if p in left else 'killed'}" for p, text in told.items())
 
 
 def _describe(process: psutil.Process) -> str:

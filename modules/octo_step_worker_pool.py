@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from octo_step_hooks import HookCall, HookResult, NodeSource, failed, interrupted, printable
 from octo_step_output import NodeLog, StepOutput
-from octo_step_processes import GRACE_S, MARK, end_group, still_running
+from octo_step_processes import GRACE_S, MARK, end_group
 
 # To start the interpreter and import the node's module is not the step's time, but it is bounded.
 STARTING_S: Final = 60.0
@@ -161,7 +161,7 @@ class WorkerPool:
             self._finished(failed(call, f"its output can't be kept: {exc}"))
             return
         now = monotonic()
-        deadline = None if call.timeout_s is None else now + STARTING_S + call.timeout_s
+        deadline = None if call.timeout_s is None else now + STARTING_S
         worker.job = _Job(call, log, now, deadline)
         worker.send(
             {
@@ -242,16 +242,20 @@ class _Worker:
         self._words = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the process
         self._left_behind: list[str] = []
         self._threads: list[threading.Thread] = []
-        self._process = subprocess.Popen(
-            _command(source, directory),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._words,
-            bufsize=0,
-            cwd=directory,
-            env={**os.environ, MARK: self._mark},
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                _command(source, directory),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._words,
+                bufsize=0,
+                cwd=directory,
+                env={**os.environ, MARK: self._mark},
+                start_new_session=True,
+            )
+        except OSError:
+            self._words.close()
+            raise
         self.pid = self._process.pid
 
     @property
@@ -312,7 +316,8 @@ class _Worker:
 
     def _await_exit(self, reader: threading.Thread, exited: Callable[[_Worker], None]) -> None:
         if hasattr(os, "waitid"):  # not reaped: the number stays the group's until all has ended
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            with contextlib.suppress(ChildProcessError):  # a hook called os.wait()
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         else:
             self._process.wait()
         reader.join(_LAST_REPLY_S)  # what a hook forked may hold the pipe open for ever
@@ -320,9 +325,8 @@ class _Worker:
         self._post(partial(exited, self))
 
     def _end(self) -> None:
-        if self.ending in ("died", "closed"):
-            self._left_behind += still_running(self.pid, self._mark)
-        self._left_behind += end_group(self.pid, self._mark)
+        unasked = self.ending in ("died", "closed")
+        self._left_behind = end_group(self.pid, self._mark, tell_group=unasked)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_S)
         self.last_words = self._read_words()
