@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octo_errors import LibraryError
+from octo_step_declaration import ARROW_DICT, GRAPH_DICT, PARAMS_INIT, RESULTS_INIT
 from octo_step_graph import (
     Arrow,
     Node,
@@ -21,8 +24,9 @@ from octo_step_graph import (
     load_graph,
     self_arrow_key,
 )
-from octo_step_lib import NodeDeclaration, Problem, load_library
-from tests.support import MakeLibrary
+from octo_step_keys import ARROW_KEYS, NODE_KEYS
+from octo_step_lib import HOOKS, NodeDeclaration, Problem, load_library
+from tests.support import PROJECT, MakeLibrary
 
 FILE = Path("no_such_file.py")  # declared without a source, so problems have no line
 
@@ -687,3 +691,49 @@ def test_a_sound_library_becomes_a_graph(make_library: MakeLibrary) -> None:
 def test_a_library_without_nodes_has_no_graph(make_library: MakeLibrary) -> None:
     graph, problems = library_graph(load_library(make_library({"a": "x = ("})))
     assert graph is None and len(problems) == 1
+
+
+# --- the reference --------------------------------------------------------------------------------
+
+REFERENCE = (PROJECT / "docs/reference/step_nodes.md").read_text(encoding="utf-8")
+
+
+def documented(heading: str) -> dict[str, list[str]]:
+    """The first cells of the table under a heading, without backticks, and the other cells."""
+    section = REFERENCE.partition(f"\n## {heading}")[2].partition("\n##")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if "| `" in line[:3]]
+    return {first.strip("`").partition("(")[0]: rest for first, *rest in rows}
+
+
+def test_the_reference_lists_every_key_with_its_default() -> None:
+    assert documented("Keys of a node").keys() == NODE_KEYS.keys()
+    assert documented("Keys of an arrow").keys() == ARROW_KEYS.keys()
+    defaults = Node("NODE", "m", attributes={"label": "NODE"})
+    for key, (_, default, _) in documented("Keys of a node").items():
+        field = NODE_KEYS[key].field
+        if field and field != "error_arrow_key":
+            assert ast.literal_eval(default.strip("`")) == getattr(defaults, field), key
+
+
+def test_the_reference_lists_every_member() -> None:
+    members = documented("Members of the class").keys()
+    dicts = (GRAPH_DICT, ARROW_DICT, PARAMS_INIT, RESULTS_INIT)
+    assert members == {"name", "description", "__init__", *HOOKS, *dicts}
+
+
+def test_the_nodes_of_the_reference_are_sound_and_complete(make_library: MakeLibrary) -> None:
+    heat, greet = re.findall(r"```python\n(.*?)```", REFERENCE, re.DOTALL)
+    others = {
+        "bake": "class step_node_bake: ...",
+        "report": "from stepnode_baseclass import stepnode_baseclass as b\n"
+        "class step_node_report(b):\n"
+        "    step_arrow_graph_dict = {'x': {'arrow_step_name_string': 'step_node_greet'}}",
+    }
+    library = load_library(make_library({"heat": heat, "greet": greet, **others}))
+    graph, problems = library_graph(library)
+    assert problems == [] and graph is not None
+    declared = library.nodes["step_node_heat"]
+    assert declared.graph_dict.keys() == NODE_KEYS.keys()
+    assert declared.arrow_dict["warm"].keys() == ARROW_KEYS.keys()
+    assert declared.hooks == set(HOOKS)
+    assert graph.nodes["step_node_greet"].hooks == {"step_execute"}
