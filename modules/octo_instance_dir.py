@@ -16,7 +16,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
 from octo_errors import EngineBusyError, InstanceError, LockTimeoutError, OctoError, did_you_mean
 from octo_lock_json import FileLock, LockedJsonFile, held_here
 from octo_step_engine_parameters import (
@@ -224,7 +225,7 @@ def reset_instance(instance: InstanceDir) -> Path:
     return archive
 
 
-def merge_missing(data: dict[str, Any], library: StepLibrary) -> None:
+def merge_missing(data: MutableMapping[str, Any], library: StepLibrary) -> None:
     """Add the groups and keys that the nodes ask for and the parameter file doesn't have yet."""
     for node in library.nodes.values():
         for init in (node.params_init, node.results_init):

@@ -21,6 +21,7 @@ from typing import Any
 
 from octo_errors import LibraryError, UsageError, did_you_mean
 from octo_instance_dir import InstanceDir, merge_missing, reset_instance
+from octo_lock_json import Groups
 from octo_step_events import EventLog
 from octo_step_executors import Executor, HookCall, HookResult, NodeSource, make_executor
 from octo_step_graph import StepGraph
@@ -266,6 +267,7 @@ class _Session:
                 events = [Tick()] if self.machine.ready else self._wait()
         if isinstance(self._ending, Finish):
             self.make_safe()
+        self.parameters.sync()
         return self.outcome()
 
     def jump(self, node: str) -> None:
@@ -341,15 +343,14 @@ class _Session:
             records = self._keep(instructions, data)
             self.run.store(data, self.graph, now)
             logged = self._log.append(*records)
-        for event in logged:
-            self.engine._observe(event)
+        self._show(logged)
         for instruction in instructions:
             if isinstance(instruction, CallHook):
                 self._executor.submit(
                     HookCall(instruction.node, instruction.hook, instruction.timeout_s)
                 )
 
-    def _keep(self, instructions: list[Instruction], data: dict[str, Any]) -> list[dict[str, Any]]:
+    def _keep(self, instructions: list[Instruction], data: Groups) -> list[dict[str, Any]]:
         """Put results and endings into `data`; return the events for the log."""
         records = []
         for instruction in instructions:
@@ -371,7 +372,7 @@ class _Session:
                     records.append(end)
         return records
 
-    def _note_repeats(self, events: list[Event], data: dict[str, Any]) -> None:
+    def _note_repeats(self, events: list[Event], data: Groups) -> None:
         """`resumed_bool` is true while the hooks are performed with which a run went on."""
         if any(isinstance(event, Started) for event in events):
             self._repeated = set(self.machine.in_flight) if data[GLOBAL]["resumed_bool"] else set()
@@ -380,7 +381,7 @@ class _Session:
         if not self._repeated:
             data[GLOBAL]["resumed_bool"] = False
 
-    def _requests(self, data: dict[str, Any]) -> list[Event]:
+    def _requests(self, data: Groups) -> list[Event]:
         """Take the requests out of the file, and the one that a signal handler left."""
         shared = data[GLOBAL]
         events: list[Event] = []
@@ -418,7 +419,10 @@ class _Session:
 
     def write_events(self, events: list[dict[str, Any]]) -> None:
         """Append to the log, and tell the observer."""
-        for event in self._log.append(*events):
+        self._show(self._log.append(*events))
+
+    def _show(self, logged: list[dict[str, Any]]) -> None:
+        for event in logged:
             self.engine._observe(event)
 
 

@@ -35,7 +35,6 @@ ROTATED_FILES: Final = 4
 _TAIL: Final = 64 * 1024
 _CUT_TEXT_LIMIT: Final = 500
 
-Durability = Literal["process", "power"]
 Event = dict[str, Any]
 
 
@@ -50,9 +49,7 @@ class EventLog:
         EventLogError: The log can't be opened or read.
     """
 
-    def __init__(
-        self, directory: Path, *, durability: Durability = "process", run_id: str = ""
-    ) -> None:
+    def __init__(self, directory: Path, *, durability: str = "process", run_id: str = "") -> None:
         self.run_id = run_id
         self.mended: Event | None = None
         self._directory = Path(directory).absolute()
@@ -168,15 +165,15 @@ class EventLog:
     def _rotate(self) -> None:
         """Renames the files, oldest first, so that a kill in between loses and repeats nothing."""
         names = [_path_of(self._directory, number) for number in range(ROTATED_FILES + 1)]
+        self.close()  # an open file can't be renamed on Windows
         try:
             for newer, older in reversed(list(pairwise(names))):
                 if newer.exists():
                     newer.replace(older)
         except OSError as exc:
             raise _failure(self._path, "rotated", exc) from exc
-        fd, size = self._open()
-        os.close(self._fd)
-        self._fd, self._size = fd, size
+        finally:
+            self._fd, self._size = self._open()
 
     def _timestamp(self) -> str:
         now = time.time()

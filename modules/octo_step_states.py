@@ -15,6 +15,7 @@ What was decided and not yet carried out (to end, to jump) is in the file as wel
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -198,7 +199,7 @@ class RunState:
         self.current = node
         self.ending = self.jump_target = ""
 
-    def store(self, data: dict[str, Any], graph: StepGraph, now: float) -> None:
+    def store(self, data: MutableMapping[str, Any], graph: StepGraph, now: float) -> None:
         """Write this state, as it is at the time `now`, into the groups of the parameter file."""
         shared = data.setdefault(GLOBAL, {})
         if self.current not in self.tokens and self.tokens:
