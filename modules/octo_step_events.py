@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final
 
 import orjson
 

@@ -29,7 +29,7 @@ from octo_step_hooks import (
     perform,
 )
 from octo_step_output import Redirection, StepOutput, ThreadRedirection
-from octo_step_processes import children_left
+from octo_step_processes import own_descendants, still_running
 
 if TYPE_CHECKING:
     from octo_step_worker_pool import WorkerPool
@@ -95,7 +95,8 @@ class Executor(ABC):
         self._outstanding = 0
         self._breaking_off = False
         self._closed = False
-        self._threads_before = frozenset(threading.enumerate())
+        self._threads_before = set(threading.enumerate())
+        self._processes_before = own_descendants()
         self._in_workers: set[str] = set()
         self._pool: WorkerPool | None = None
         self._directory = Path(instance_dir).absolute()
@@ -153,11 +154,10 @@ class Executor(ABC):
             return []
         self._closed = True
         left_behind = self._stop()
-        pids = []
         if self._pool is not None:
-            pids = self._pool.pids
             left_behind += self._pool.close()
-        left_behind += self._threads_left() + children_left(pids)
+        left_behind += self._threads_left()
+        left_behind += still_running(own_descendants() - self._processes_before)
         self._leave_directory()
         return left_behind
 

@@ -6,13 +6,15 @@ A node's hook never ends its caller: whatever it returns or raises becomes a `Ho
 
 from __future__ import annotations
 
+import os
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 TEXT_LIMIT: Final = 2_000
 TRACEBACK_LIMIT: Final = 20_000
@@ -107,18 +109,39 @@ class NodeObjects:
 def perform(instance: object, node: str, hook: str) -> HookResult:
     """Calls a hook and judges it; whatever the hook does, this returns a result.
 
-    A hook that the object doesn't have succeeds, with `arrows` and `answer` None.
+    A hook that the object doesn't have succeeds, with `arrows` and `answer` None. A process that
+    the hook forked, and that comes back from the hook, is ended here.
     """
     result = HookResult(node, hook)
+    process = os.getpid()
     started = perf_counter()
     try:
         method = getattr(instance, hook, None)
         if method is not None:
             _judge(result, method())
     except BaseException as exc:
+        if os.getpid() != process:
+            _leave_forked_child(exc)
         _tell_exception(result, exc)
+    if os.getpid() != process:
+        _leave_forked_child(None)
     result.duration_s = perf_counter() - started
     return result
+
+
+def _leave_forked_child(exc: BaseException | None) -> NoReturn:
+    """Ends a process that a hook forked and let run on: it must not go on as a second engine."""
+    code = 0
+    try:
+        if isinstance(exc, SystemExit):
+            code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        elif exc is not None:
+            code = 1
+            sys.excepthook(type(exc), exc, exc.__traceback__)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code & 0xFF)
 
 
 def failed(call: HookCall, error: str) -> HookResult:

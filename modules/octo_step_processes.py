@@ -60,19 +60,15 @@ def kill_own_group(mark: str) -> None:
         os._exit(1)
 
 
-def children_left(known: Iterable[int] = ()) -> list[str]:
-    """A line for each running descendant of this process, apart from the `known` and theirs."""
-    if not _has_children():
-        return []
-    library = _psutil()
-    if library is None:
-        return ["a process that a hook started: still runs"]
-    ours = set(library.Process().children(recursive=True))
-    for pid in known:
-        with contextlib.suppress(library.Error):
-            process = library.Process(pid)
-            ours -= {process, *process.children(recursive=True)}
-    return _lines({process: _describe(process) for process in _running(ours)})
+def own_descendants() -> set[psutil.Process]:
+    """The running processes that descend from this one; cheap where there are none."""
+    library = _psutil() if _has_children() else None
+    return set(_running(library.Process().children(recursive=True))) if library else set()
+
+
+def still_running(processes: Iterable[psutil.Process]) -> list[str]:
+    """A line for each of the processes that runs."""
+    return _lines({process: _describe(process) for process in _running(processes)})
 
 
 def _psutil() -> Any:

@@ -77,11 +77,6 @@ class WorkerPool:
         self._left_behind: list[str] = []
 
     @property
-    def pids(self) -> list[int]:
-        """The worker processes that there are now."""
-        return [worker.pid for worker in self._workers]
-
-    @property
     def busy(self) -> bool:
         """Whether a call has not been handed to `finished` yet."""
         return bool(self._queue) or any(worker.job for worker in self._workers)

@@ -125,6 +125,21 @@ def step_execute(self):
         bench.close()
         assert list((bench.directory / "logs").iterdir()) == []
 
+    @needs_groups
+    def test_a_process_that_a_hook_forked_does_not_go_on_as_a_second_engine(
+        self, bench_of: MakeBench
+    ) -> None:
+        wait = "print('child', os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
+        bench = bench_of(
+            a=doing("pid = os.fork()", "if pid: " + wait),
+            b=doing("pid = os.fork()", "if pid: " + wait, "else: sys.exit(7)"),
+            c=doing("pid = os.fork()", "if pid: " + wait, "else: 1 / 0"),
+        )
+        for node, code in (("a", 0), ("b", 7), ("c", 1)):
+            assert bench.call(node, "step_execute").error is None
+            assert f"child {code}\n" in bench.printed().decode()
+        assert "ZeroDivisionError" in bench.printed().decode()
+
     @pytest.mark.parametrize(
         "harm",
         [
