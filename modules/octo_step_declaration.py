@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from octo_json_strict import JsonValueError, dump_value
-from octo_step_problem import Problem, Reporter
+from octo_step_problem import Problem, Reporter, shown
 
 HOOKS = (
     "step_entry",
@@ -150,7 +150,7 @@ def _wrong_call(member: object, *arguments: str) -> str:
     bound = () if isinstance(member, staticmethod) else ("self",)
     function = getattr(member, "__func__", member)
     if not callable(function):
-        return f"must be a method, and is {member!r}"
+        return f"must be a method, and is {shown(member)}"
     try:
         inspect.signature(function).bind(*bound, *arguments)
     except TypeError as error:
@@ -170,7 +170,7 @@ def _check_spelling(node_class: type, report: Reporter) -> None:
             report.warning(message, name, hint=f"did you mean {meant!r}?")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1000)
 def _nearest(name: str, known: tuple[str, ...]) -> str:
     if name.startswith("_") or name in known or any(name.startswith(k + "_") for k in known):
         return ""
@@ -184,14 +184,14 @@ def _dict(node_class: type, member: str, report: Reporter) -> dict[Any, Any]:
     value = getattr(node_class, member, {})
     if isinstance(value, dict):
         return value
-    report.error(f"{member} must be a dict, and is {value!r}", member)
+    report.error(f"{member} must be a dict, and is {shown(value)}", member)
     return {}
 
 
 def _inner_graph_dict(name: str, outer: dict[Any, Any], report: Reporter) -> dict[str, Any]:
     if strange := [key for key in outer if key != name]:
         report.error(
-            f"{GRAPH_DICT} has the key {strange[0]!r}, but the node is called {name!r}",
+            f"{GRAPH_DICT} has the key {shown(strange[0])}, but the node is called {name!r}",
             GRAPH_DICT,
             strange[0],
             hint=f"write {GRAPH_DICT} = {{{name!r}: {{...}}}}",
@@ -199,25 +199,29 @@ def _inner_graph_dict(name: str, outer: dict[Any, Any], report: Reporter) -> dic
     inner = outer.get(name, {})
     if isinstance(inner, dict):
         return inner
-    report.error(f"{GRAPH_DICT}[{name!r}] must be a dict, and is {inner!r}", GRAPH_DICT, name)
+    report.error(f"{GRAPH_DICT}[{name!r}] must be a dict, and is {shown(inner)}", GRAPH_DICT, name)
     return {}
 
 
 def _init_dict(member: str, groups: dict[Any, Any], report: Reporter) -> dict[str, dict[str, Any]]:
-    """The part of an init dict that has the right shape."""
-    shaped = {}
+    """The good part of an init dict."""
+    good: dict[str, dict[str, Any]] = {}
     for group, values in groups.items():
         if not isinstance(group, str) or not isinstance(values, dict):
-            message = f"{member} must be {{group: {{key: value}}}}, and has {group!r}: {values!r}"
-            report.error(message, member, group)
+            given = f"{shown(group)}: {shown(values)}"
+            report.error(
+                f"{member} must be {{group: {{key: value}}}}, and has {given}", member, group
+            )
             continue
         if group in ENGINE_GROUPS[1:]:
             report.error(f"{member} sets the group {group!r}, the engine's own", member, group)
+        good[group] = {}
         for key, value in values.items():
             try:
                 dump_value({group: {key: value}})
             except JsonValueError as error:
                 path = "".join(f"[{step!r}]" for step in error.path[:6])
                 report.error(f"{member}{path}: {error.reason}", member, group, key)
-        shaped[group] = values
-    return shaped
+            else:
+                good[group][key] = value
+    return good

@@ -19,7 +19,7 @@ from octo_errors import LibraryError, did_you_mean
 from octo_step_declaration import ARROW_DICT, ENGINE_GROUPS, GRAPH_DICT
 from octo_step_keys import ARROW_KEYS, NODE_KEYS, read_keys
 from octo_step_lib import NodeDeclaration, Problem, StepLibrary, load_library
-from octo_step_problem import Reporter
+from octo_step_problem import Reporter, shown
 
 OnInterrupt = Literal["rerun", "ask", "skip", "probe"]
 COMPLETE, COMPLETE_ERROR = "COMPLETE", "COMPLETE_ERROR"
@@ -248,7 +248,7 @@ def _read_arrow(source: str, key: object, given: object, report: Reporter) -> Ar
     """The arrow of a dict; None if it has no usable key or target."""
     inside = (ARROW_DICT, key)
     if not isinstance(key, str) or not isinstance(given, dict):
-        message = f"{ARROW_DICT} must be {{key: {{...}}}}, and has {key!r}: {given!r}"
+        message = f"{ARROW_DICT} must be {{key: {{...}}}}, and has {shown(key)}: {shown(given)}"
         report.error(message, *inside)
         return None
     fields = read_keys(given, ARROW_KEYS, report, *inside)
@@ -404,7 +404,8 @@ class _StructureChecks:
             self.reports[join].warning(message, GRAPH_DICT, join, _JOIN, hint=hint)
 
     def _flag(self, name: str) -> bool:
-        return self.declared[name].graph_dict.get(_FIRST) in (1, True)
+        flag = self.declared[name].graph_dict.get(_FIRST, 0)
+        return NODE_KEYS[_FIRST].accepts(flag) and bool(flag)
 
     def _listed(self, names: Sequence[str], key: str = "") -> str:
         """Names with their places; of many, the first ones."""

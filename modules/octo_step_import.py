@@ -45,8 +45,19 @@ class ImportFailure(Exception):
         self.file, self.line, self.message, self.hint = file, line, message, hint
 
 
+def library_package(root: Path, *, fresh: bool) -> LibraryPackage:
+    """The package of the library at `root`; if `fresh`, its modules will be imported anew."""
+    name = _package_name(root)
+    with _lock:
+        if fresh or name not in _packages:
+            _prepare_interpreter()
+            _forget(name, str(root))
+            _packages[name] = LibraryPackage(name, root)
+        return _packages[name]
+
+
 class LibraryPackage:
-    """The modules of the library at `root`, imported afresh, or as they were if `fresh` is false.
+    """The modules of one library; made by `library_package`.
 
     Attributes:
         name: The name of the package, in `sys.modules` once a module of it is imported.
@@ -54,17 +65,11 @@ class LibraryPackage:
         prints: For each file that printed while it was imported: the line, and the text.
     """
 
-    def __init__(self, root: Path, *, fresh: bool) -> None:
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
         self.root = root
-        self.name = _package_name(root)
-        self.builtins = _library_builtins(self.name, root)
+        self.builtins = _library_builtins(name, root)
         self.prints: dict[str, tuple[int, str]] = {}
-        with _lock:
-            if fresh:
-                _forget(self.name, str(root))
-            if fresh or self.name not in _packages:
-                _packages[self.name] = self
-            _prepare_interpreter()
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -109,8 +114,8 @@ class LibraryPackage:
         if isinstance(error, ModuleNotFoundError) and error.name:
             name = error.name.removeprefix(f"{self.name}.")
             near = did_you_mean(name, [*_siblings(self.root), *sys.stdlib_module_names])
-            install = f"install it for {sys.executable}, or put {name}.py next to this file"
-            return f"{near} Otherwise {install}" if near else install
+            install = f"install it for {sys.executable}, or add {name}.py to the library"
+            return near or ("" if "." in name else install)
         return ""
 
 

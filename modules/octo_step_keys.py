@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from octo_errors import did_you_mean
-from octo_step_problem import Reporter
+from octo_step_problem import Reporter, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +109,10 @@ def read_keys(
     for name, value in given.items():
         key = known.get(name)
         if key is None:
-            hint = did_you_mean(str(name), known)
-            report.error(
-                f"{inside[0]}[{inside[1]!r}] has an unknown key, {name!r}", *inside, name, hint=hint
-            )
+            message = f"{inside[0]}[{shown(inside[1])}] has an unknown key, {shown(name)}"
+            report.error(message, *inside, name, hint=did_you_mean(str(name), known))
         elif not key.accepts(value):
-            report.error(f"{name} must be {key.expected}, and is {value!r}", *inside, name)
+            report.error(f"{name} must be {key.expected}, and is {shown(value)}", *inside, name)
         elif key.field:
             fields[key.field] = key.convert(value)
     return fields

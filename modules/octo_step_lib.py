@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from octo_errors import LibraryError, did_you_mean
 from octo_step_declaration import (
@@ -27,8 +27,8 @@ from octo_step_declaration import (
     member_of,
     name_of,
 )
-from octo_step_import import ImportFailure, LibraryPackage, blame, error_text
-from octo_step_problem import Problem, Reporter, locate
+from octo_step_import import ImportFailure, blame, error_text, library_package
+from octo_step_problem import Problem, Reporter, locate, shown
 
 __all__ = [
     "HOOKS",
@@ -134,7 +134,8 @@ def library_hashes(path: str | Path) -> dict[str, str]:
 
     root = str(path)
     hashes = {}
-    for folder, _, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_refuse_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.endswith(".py"):
                 continue
@@ -143,9 +144,13 @@ def library_hashes(path: str | Path) -> dict[str, str]:
                 with open(file, "rb") as stream:  # noqa: PTH123
                     digest = hashlib.sha256(stream.read()).hexdigest()
             except OSError as error:
-                raise LibraryError(f"{file}: can't be read: {error.strerror}") from error
+                _refuse_unreadable(error)
             hashes[file[len(root) :].lstrip(os.sep).replace(os.sep, "/")] = digest
     return dict(sorted(hashes.items()))
+
+
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    raise LibraryError(f"{error.filename}: can't be read: {error.strerror}") from error
 
 
 def _absolute(path: str | Path) -> Path:
@@ -207,7 +212,7 @@ def load_node(path: str | Path, module: str, name: str) -> type:
     file = root / f"{module}.py"
     if not file.is_file():
         raise LibraryError(f"{file}: there is no such file", hint="was the library moved?")
-    package = LibraryPackage(root, fresh=False)
+    package = library_package(root, fresh=False)
     try:
         with package.importing():
             imported = package.load(module)
@@ -279,7 +284,7 @@ def _import_modules(library: StepLibrary, files: dict[str, Path]) -> dict[str, M
     """Import the modules; a failure in a file that several of them import is one problem."""
     modules: dict[str, ModuleType] = {}
     failures: dict[tuple[str, int | None, str], tuple[ImportFailure, list[str]]] = {}
-    package = LibraryPackage(library.path, fresh=True)
+    package = library_package(library.path, fresh=True)
     with package.importing():
         for module in files:
             try:
@@ -297,6 +302,8 @@ def _import_modules(library: StepLibrary, files: dict[str, Path]) -> dict[str, M
 
 def _import_problem(failure: ImportFailure, modules: Iterable[str]) -> Problem:
     others = [f"{module}.py" for module in modules if Path(failure.file).stem != module]
+    if len(others) > 4:
+        others[3:] = [f"{len(others) - 3} more"]
     needed = f" (imported by {', '.join(others)})" if others else ""
     message = f"can't be imported: {failure.message}{needed}"
     return Problem(failure.file, failure.line, message, failure.hint)
@@ -325,14 +332,16 @@ def _listed_classes(
     module: ModuleType, listed: object, defined: Iterable[str], report: Reporter
 ) -> Iterator[type]:
     if not isinstance(listed, (list, tuple)) or not listed:
-        report.error(f"{_CLASS_LIST} must be a list of classes or their names, and is {listed!r}")
+        report.error(
+            f"{_CLASS_LIST} must be a list of classes or their names, and is {shown(listed)}"
+        )
         return
     for entry in listed:
         found = getattr(module, entry, None) if isinstance(entry, str) else entry
         if isinstance(found, type):
             yield found
         else:
-            message = f"{_CLASS_LIST} has {entry!r}, which is no class of this module"
+            message = f"{_CLASS_LIST} has {shown(entry)}, which is no class of this module"
             report.error(message, entry, hint=did_you_mean(str(entry), defined))
 
 
@@ -352,17 +361,22 @@ def _add(library: StepLibrary, declared: NodeDeclaration) -> None:
 
 def _compare_initial_values(library: StepLibrary) -> None:
     """Warn of a key that is given two different initial values: the first one wins."""
-    first_of: dict[tuple[str, str], tuple[object, NodeDeclaration, str]] = {}
+    winners: dict[tuple[str, str], tuple[object, NodeDeclaration, str]] = {}
+    for declared, member, group, key, value in _initial_values(library):
+        first, winner, place = winners.setdefault((group, key), (value, declared, member))
+        if first != value:
+            where = winner.place(place, group, key)
+            message = f"initial value {shown(value)} of {group} {key}, but {shown(first)} in "
+            message += f"{where}, which comes first and wins"
+            declared.reporter(library.problems).warning(message, member, group, key)
+
+
+def _initial_values(
+    library: StepLibrary,
+) -> Iterator[tuple[NodeDeclaration, str, str, str, object]]:
     for declared in library.nodes.values():
-        inits = ((PARAMS_INIT, declared.params_init), (RESULTS_INIT, declared.results_init))
-        for member, groups in inits:
+        inits = {PARAMS_INIT: declared.params_init, RESULTS_INIT: declared.results_init}
+        for member, groups in inits.items():
             for group, values in groups.items():
                 for key, value in values.items():
-                    mine = (value, declared, member)
-                    first, winner, at = first_of.setdefault((group, key), mine)
-                    if first != value:
-                        where = winner.place(at, group, key)
-                        message = f"initial value {value!r} of {group} {key}, but {first!r} "
-                        message += f"in {where}, which comes first and wins"
-                        report = declared.reporter(library.problems)
-                        report.warning(message, member, group, key)
+                    yield declared, member, group, key, value

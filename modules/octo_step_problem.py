@@ -8,9 +8,13 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+_short_repr = reprlib.Repr()
+_short_repr.maxstring = _short_repr.maxother = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class Reporter:
 
     def _line(self, names: tuple[object, ...]) -> int | None:
         return locate(self._file, *self._inside, *names)
+
+
+def shown(value: object) -> str:
+    """A value as it appears in a message: its repr, cut short, even if the repr itself fails."""
+    return _short_repr.repr(value)
 
 
 def locate(file: str | Path, *names: object) -> int | None:
