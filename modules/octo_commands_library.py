@@ -1,0 +1,112 @@
+"""The commands about libraries: `list`, `validate`, `new-library`, and `create`, which uses one."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+
+from octo_errors import LibraryError, UsageError
+from octo_instance_dir import InstanceDir, create_instance
+from octo_library_template import make_library
+from octo_step_engine_parameters import GLOBAL_GROUP, PARAMETER_FILE_NAME
+from octo_step_graph import StepGraph, library_graph
+from octo_step_lib import find_libraries, library_search_path, load_library, resolve_library
+from octo_step_problem import Problem
+from octo_step_states import RunState
+from octo_step_status import launcher_command, one_line
+
+
+def list(arguments: Namespace) -> int:
+    """The libraries found, their nodes, and what is wrong with them."""
+    extra = [arguments.library_path] if arguments.library_path else []
+    for directory in extra:
+        if not Path(directory).is_dir():
+            raise UsageError(f"--library-path {directory}: no such directory")
+    searched = library_search_path(extra)
+    found = find_libraries(searched)
+    for name, path in found.items():
+        _say(f"{name}  ({path})")
+        library = load_library(path)
+        width = max((len(node) for node in library.nodes), default=0)
+        for node in library.nodes.values():
+            _say(f"  {node.name:<{width}}  {one_line(node.description)}".rstrip())
+        for problem in library_graph(library)[1]:
+            _say("  " + str(problem).replace("\n", "\n  "))
+    if not found:
+        _say("no step libraries in: " + ", ".join(map(str, searched)))
+    return 0
+
+
+def validate(arguments: Namespace) -> int:
+    """Every problem of a library; of an instance, also whether its state fits its library."""
+    target = arguments.library or arguments.instance
+    instance = None
+    first = None
+    if not arguments.library and (Path(target) / PARAMETER_FILE_NAME).exists():
+        instance = InstanceDir(target)
+        path = instance.library_path()
+        first = instance.parameters.read()[GLOBAL_GROUP].get("first_step_node") or None
+    else:
+        path = resolve_library(target)
+    graph, problems = library_graph(load_library(path), first=first)
+    _warn(problems)
+    if graph is None:
+        errors = sum(problem.severity == "error" for problem in problems)
+        raise LibraryError(f"{path} has {_count(errors, 'error')}")
+    if instance is not None:
+        RunState.load(instance.parameters.read(), graph)
+    _say(f"{target} is valid: {_summary(graph, len(problems))}")
+    return 0
+
+
+def new_library(arguments: Namespace) -> int:
+    """Make a library to start from."""
+    name = arguments.name
+    plain = Path(name).name == name and name not in (".", "..")
+    path = Path("step_library", name) if plain else Path(name)
+    for file in make_library(path):
+        _say(f"made {file}")
+    _say(f"try it: {_program()} create step_instances/{path.name} --library {path}")
+    return 0
+
+
+def create(arguments: Namespace) -> int:
+    """Make an instance of a library."""
+    library = resolve_library(arguments.library)
+    instance, warnings = create_instance(arguments.path, library, first=arguments.first)
+    _warn(warnings)
+    first = instance.parameters.read()[GLOBAL_GROUP]["first_step_node"]
+    _say(f"created {arguments.path} from {library}; its first node is {first}")
+    _say(f"run it: {launcher_command(instance.path)} run")
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _warn(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        sys.stderr.write(f"{problem}\n")
+
+
+def _summary(graph: StepGraph, warnings: int) -> str:
+    arrows = sum(len(node.arrows) for node in graph.nodes.values())
+    counts = [_count(len(graph.nodes), "node"), _count(arrows, "arrow"), f"first {graph.first}"]
+    return ", ".join([*counts, _count(warnings, "warning")] if warnings else counts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _program() -> str:
+    """How this program was started, for a command to copy."""
+    script = Path(sys.argv[0])
+    if script.suffix != ".py":
+        return script.name
+    here = Path.cwd()
+    words = (Path(sys.executable), script.absolute())
+    return " ".join(str(w.relative_to(here) if w.is_relative_to(here) else w) for w in words)

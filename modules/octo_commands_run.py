@@ -1,0 +1,223 @@
+"""The commands that call hooks: `run`, `step`, `advance`, `make-safe`.
+
+    Ctrl-C, first time     rest after the hook that runs            exit code 3
+    Ctrl-C, second time    interrupt that hook, and rest            exit code 130
+    Ctrl-C, third time     leave at once, as if killed              exit code 130
+    SIGTERM, SIGHUP        rest after the hook that runs            exit code 3
+
+Leaving at once is safe: the state is on disk before each hook, and the next run sees that this one
+was broken off.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from octo_instance_dir import InstanceDir
+from octo_step_console import JsonView, LiveView, PlainView, QuietView, has_rich, is_foreground
+from octo_step_engine import EXIT_INTERRUPTED, Outcome, StepEngine
+from octo_step_output import log_file_name
+from octo_step_status import (
+    ActiveNode,
+    duration_text,
+    launcher_command,
+    one_line,
+    read_status,
+    status_of,
+)
+
+THREADS_MAY_TAKE_S = 2.0
+
+
+def run(arguments: Namespace) -> int:
+    """Start a run, or go on with it."""
+
+    def action(engine: StepEngine) -> Outcome:
+        return engine.run(
+            max_steps=arguments.max_steps, until=arguments.until, fresh=arguments.fresh
+        )
+
+    return drive(arguments, action).exit_code
+
+
+def step(arguments: Namespace) -> int:
+    """ENTER and EXECUTE of the current node."""
+    return _exit_code_of_step(drive(arguments, StepEngine.step))
+
+
+def advance(arguments: Namespace) -> int:
+    """ADVANCE, EXIT and JUMP of the current node."""
+    return _exit_code_of_step(drive(arguments, StepEngine.advance))
+
+
+def make_safe(arguments: Namespace) -> int:
+    """Call step_make_safe of the armed nodes."""
+    armed = read_status(InstanceDir(arguments.instance)).armed
+    if not armed:
+        sys.stdout.write("nothing is armed\n")
+        return 0
+    outcome = drive(arguments, StepEngine.make_safe, last_words=False)
+    if outcome.interrupted:
+        return outcome.exit_code
+    return 1 if outcome.armed else 0
+
+
+def drive(
+    arguments: Namespace, action: Callable[[StepEngine], Outcome], *, last_words: bool = True
+) -> Outcome:
+    """Let an engine do something that may call hooks: shown in a view, paused by signals."""
+    options = vars(arguments)
+    instance = InstanceDir(arguments.instance, durability=options.get("durability"))
+    launcher = launcher_command(instance.path)
+    verbose = options.get("verbose", False)
+    with _view(instance, options.get("json", False), options.get("quiet", False), verbose) as view:
+        engine = StepEngine(
+            instance,
+            executor=options.get("executor", "serial"),
+            workers=options.get("workers"),
+            verbose=verbose,
+            strict=options.get("strict", False),
+            observer=view.event,
+            sink=view.output,
+        )
+        with _signals(engine, view):
+            outcome = action(engine)
+        if last_words:
+            view.ending(
+                "\n".join(_last_words(outcome, view, instance, launcher)),
+                bad=outcome.engine_state == "COMPLETE_ERROR" or outcome.interrupted,
+            )
+    _leave_in_spite_of_threads(outcome.exit_code)
+    return outcome
+
+
+def _view(instance: InstanceDir, as_json: bool, quiet: bool, verbose: bool) -> PlainView:
+    """The view that fits the options, and what stdout is."""
+    if as_json:
+        return JsonView()
+    if quiet:
+        return QuietView()
+    if not (is_foreground(1) and has_rich()):
+        return PlainView(verbose=verbose)
+
+    def active() -> list[ActiveNode]:
+        return status_of(instance.parameters.read()).active
+
+    return LiveView(active, verbose=verbose)
+
+
+@contextmanager
+def _signals(engine: StepEngine, view: PlainView) -> Iterator[None]:
+    """Signals pause the engine inside; what was ignored (`nohup`, `&` in a script) stays so."""
+    presses = 0
+
+    def on_signal(number: int, _: object) -> None:
+        nonlocal presses
+        if number != signal.SIGINT:
+            view.notice(f"{signal.Signals(number).name}: pausing when the present hook is done")
+            engine.request_pause(signal.Signals(number).name)
+            return
+        presses += 1
+        if presses == 1:
+            view.notice("pausing when the present hook is done; Ctrl-C again interrupts it")
+            engine.request_pause("Ctrl-C")
+        elif presses == 2:
+            view.notice("interrupting the present hook; Ctrl-C again leaves at once")
+            engine.interrupt()
+        else:
+            os._exit(EXIT_INTERRUPTED)
+
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # only the main thread may set handlers
+    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_in_spite_of_threads(code: int) -> None:
+    """Let no thread that a hook left behind keep this process from ending with `code`."""
+    main = threading.main_thread()
+    left = [each for each in threading.enumerate() if not each.daemon and each is not main]
+    if not left:
+        return
+
+    def leave() -> None:
+        main.join()
+        time.sleep(THREADS_MAY_TAKE_S)  # the idle threads of a pool end by themselves
+        names = ", ".join(each.name for each in left if each.is_alive())
+        sys.stderr.write(f"warning: hooks left threads running ({names}); ended without them\n")
+        sys.stderr.flush()
+        os._exit(code)
+
+    threading.Thread(target=leave, name="octo-leave", daemon=True).start()
+
+
+# --- last words -----------------------------------------------------------------------------------
+
+
+def _last_words(
+    outcome: Outcome, view: PlainView, instance: InstanceDir, launcher: str
+) -> Iterator[str]:
+    """How a run ended or rests, why, and what can be done now."""
+    if outcome.engine_state == "INACTIVE":
+        yield from _rest(outcome, instance, launcher)
+    else:
+        yield from _end(outcome, view, instance, launcher)
+    if outcome.armed:
+        yield f"still armed: {', '.join(outcome.armed)}; make safe: {launcher} make-safe"
+
+
+def _rest(outcome: Outcome, instance: InstanceDir, launcher: str) -> Iterator[str]:
+    if not _is_single_step(outcome):
+        yield f"{'interrupted' if outcome.interrupted else 'paused'}: {one_line(outcome.reason)}"
+        yield f"go on: {launcher} run"
+        return
+    active = status_of(instance.parameters.read()).active
+    entering = all(each.state in ("ENTER", "EXECUTE") for each in active)
+    yield f"next: {', '.join(f'{each.node} {each.state}' for each in active)}"
+    yield f"go on: {launcher} {'step' if entering else 'advance'}"
+
+
+def _end(outcome: Outcome, view: PlainView, instance: InstanceDir, launcher: str) -> Iterator[str]:
+    reason = f": {one_line(outcome.reason)}" if outcome.reason else ""
+    if view.began:
+        steps = f"{view.steps} step{'' if view.steps == 1 else 's'}"
+        yield f"{outcome.engine_state}{reason} ({steps}, {duration_text(view.elapsed)})"
+    else:
+        yield f"{outcome.engine_state}{reason} (this run had ended already)"
+    if outcome.engine_state == "COMPLETE_ERROR":
+        yield from _logs(view, instance.logs)
+        yield f"go on at a node: {launcher} jump NODE"
+    if outcome.engine_state == "COMPLETE_ERROR" or not view.began:
+        yield f"begin anew: {launcher} run --fresh"
+
+
+def _logs(view: PlainView, logs: Path) -> Iterator[str]:
+    """Where the output of the failed nodes is, for those that printed anything."""
+    for node in view.failed:
+        path = logs / log_file_name(node)
+        if path.exists():
+            yield f"output: {os.path.relpath(path)}"
+
+
+def _is_single_step(outcome: Outcome) -> bool:
+    return outcome.engine_state == "INACTIVE" and outcome.reason == "single step"
+
+
+def _exit_code_of_step(outcome: Outcome) -> int:
+    return 0 if _is_single_step(outcome) else outcome.exit_code

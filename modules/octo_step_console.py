@@ -1,0 +1,379 @@
+"""Shows a run while it goes on: what hooks print, and what the engine does between them.
+
+    PlainView   a line for each node that is done, fails or is tried again; for pipes and log files
+    LiveView    the same, above a display of what is active; for a terminal, needs `rich`
+    QuietView   what hooks print, and what goes wrong
+    JsonView    the events as JSON lines on stdout, what hooks print on stderr
+
+Rules that hold here:
+
+- What hooks print is passed on byte by byte, as it comes. The live display steps aside for it, and
+  waits while a line is unfinished: a prompt or a progress bar of a hook works as it does alone.
+- Views write to duplicates of stdout and stderr, since the engine points the descriptors themselves
+  at log files while a hook runs.
+- `event` and `output` may be called from several threads, `notice` from a signal handler.
+- A reader that has gone (`| head`) or a full disk silences a view; the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from octo_step_history import arrow_text, event_text
+from octo_step_status import ActiveNode, Status, duration_text, local_time, printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+Event = dict[str, Any]
+MARK = "==> "  # begins each line of the engine's own among what hooks print
+TROUBLE = {"step_error", "library_changed", "interrupted", "log_mended"}
+QUIET = {"state", "join_wait", "run_start", "resume"}  # shown if verbose
+REFRESH_S = 0.125
+
+
+class Stream:
+    """A duplicate of a standard stream, that hooks can neither redirect nor close."""
+
+    def __init__(self, descriptor: int) -> None:
+        stream = sys.stdout if descriptor == 1 else sys.stderr
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.at_line_start = True
+        try:
+            if stream is not None:
+                stream.flush()
+            self._fd = os.dup(descriptor)
+        except (OSError, ValueError):  # started with a closed stream
+            self._fd = -1
+
+    def write(self, data: bytes) -> None:
+        """Write all of it; nothing once the reader is gone."""
+        if not data:
+            return
+        self.at_line_start = data.endswith(b"\n")
+        while data and self._fd >= 0:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # whoever started us made the descriptor so
+                time.sleep(0.01)
+            except OSError:
+                self.close()
+
+    def encoded(self, text: str) -> bytes:
+        """The text as a line in the stream's encoding."""
+        return f"{text}\n".encode(self.encoding, "backslashreplace")
+
+    @property
+    def columns(self) -> int:
+        """The width of the terminal, less one: some wrap a line that fills it."""
+        try:
+            return max(20, os.get_terminal_size(self._fd).columns - 1)
+        except OSError:
+            return 79
+
+    def close(self) -> None:
+        """Give the duplicate back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class PlainView:
+    """A line for each node that is done, fails or is tried again; with `verbose` for each event."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.out, self.err = Stream(1), Stream(2)
+        self.failed: dict[str, None] = {}  # nodes with a failure and no success after it
+        self.began = False
+        self.steps = 0
+        self._verbose = verbose
+        self._started = time.monotonic()
+        self._spent: dict[str, float] = {}
+        self._traceback = ""
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.out.close()
+        self.err.close()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this command began."""
+        return time.monotonic() - self._started
+
+    def event(self, event: Event) -> None:
+        """Show an event of the engine."""
+        with self._lock:
+            self._count(event)
+            text = self._text(event)
+            if text:
+                self.say(text, bad=_is_trouble(event))
+
+    def output(self, node: str, data: bytes) -> None:
+        """Pass on what a hook wrote."""
+        with self._lock:
+            self._write(self.out, data)
+
+    def say(self, text: str, *, bad: bool = False) -> None:
+        """A line of the engine's own, further ones indented below it."""
+        with self._lock:
+            newline = b"" if self.out.at_line_start else b"\n"
+            self._write(self.out, newline + self.out.encoded(self._marked(text, bad)))
+
+    def notice(self, text: str) -> None:
+        """A line to stderr; takes no lock, so that a signal handler may call it."""
+        self.err.write(self.err.encoded(f"\n{MARK}{text}"))
+
+    def ending(self, text: str, *, bad: bool) -> None:
+        """The last words about a run."""
+        self.say(text, bad=bad)
+
+    def _marked(self, text: str, bad: bool) -> str:
+        return MARK + text.replace("\n", "\n" + " " * len(MARK))
+
+    def _write(self, stream: Stream, data: bytes) -> None:
+        stream.write(data)
+
+    def _count(self, event: Event) -> None:
+        kind, node, state = event.get("event"), event.get("node", ""), event.get("state")
+        if kind == "step_error":
+            self.failed[node] = None
+        if kind == "state":
+            if state == "EXECUTE":
+                self.failed.pop(node, None)
+            if state == "JUMP":
+                self.steps += 1
+        if kind in ("state", "step_error"):
+            self._spent[node] = self._spent.get(node, 0.0) + event.get("duration_s", 0.0)
+        if kind in ("run_start", "resume"):
+            self.began = True
+
+    def _text(self, event: Event) -> str:
+        kind, node, state = event.get("event"), event.get("node", ""), event.get("state", "")
+        left = kind == "state" and state == "JUMP"
+        spent = duration_text(self._spent.pop(node, 0.0)) if left else ""
+        if kind in ("pause", "run_end"):
+            return ""  # told by `ending`
+        if left and not self._verbose:
+            return f"{node}: done, {spent} -> {arrow_text(event.get('arrow'))}"
+        if not self._verbose and kind in QUIET and not event.get("crashed"):
+            return ""
+        place = ": ".join(filter(None, (f"{node} {state}".strip(), event_text(event))))
+        return "\n".join([place, *self._details(event)])
+
+    def _details(self, event: Event) -> list[str]:
+        """The traceback, unless it was just shown; processes that a time-out left."""
+        traceback = str(event.get("traceback", "")).rstrip()
+        shown = [] if traceback == self._traceback else traceback.splitlines()
+        self._traceback = traceback or self._traceback
+        return [printable(line) for line in [*shown, *map(str, event.get("survivors", []))]]
+
+
+class QuietView(PlainView):
+    """What hooks print, and on stderr what goes wrong."""
+
+    def say(self, text: str, *, bad: bool = False) -> None:  # noqa: D102
+        if bad:
+            with self._lock:
+                self._write(self.err, self.err.encoded(self._marked(text, bad)))
+
+
+class JsonView(PlainView):
+    """The events as JSON lines on stdout; what hooks print, and nothing else, on stderr."""
+
+    def event(self, event: Event) -> None:  # noqa: D102
+        import json
+
+        with self._lock:
+            self._count(event)
+            line = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+            self.out.write(line.encode() + b"\n")
+
+    def output(self, node: str, data: bytes) -> None:  # noqa: D102
+        with self._lock:
+            self.err.write(data)
+
+    def say(self, text: str, *, bad: bool = False) -> None:
+        """Not for machines."""
+
+
+class LiveView(PlainView):
+    """Plain lines above a display of what is active, for how long, and how much is done.
+
+    Args:
+        active: What is active now; asked several times a second, in a thread of the view's own.
+    """
+
+    def __init__(self, active: Callable[[], list[ActiveNode]], *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
+        self._active = active
+        self._area = Area(self.out)
+        self._notice = ""
+        self._first_seen: dict[tuple[str, str, int], float] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._refresh, name="octo-display", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._end_display()
+        super().__exit__(kind, error, _)
+
+    def notice(self, text: str) -> None:  # noqa: D102
+        self._notice = text
+        if not self._area.is_shown:
+            super().notice(text)
+
+    def ending(self, text: str, *, bad: bool) -> None:  # noqa: D102
+        self._end_display()
+        super().ending(text, bad=bad)
+
+    def _end_display(self) -> None:
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with self._lock:
+            self._area.clear()
+
+    def _marked(self, text: str, bad: bool) -> str:
+        plain = super()._marked(text, bad)
+        if os.environ.get("NO_COLOR"):
+            return plain
+        return f"\x1b[{31 if bad else 32}m{MARK}\x1b[0m{plain[len(MARK) :]}"
+
+    def _write(self, stream: Stream, data: bytes) -> None:
+        self._area.write_above(data)
+
+    def _refresh(self) -> None:
+        while not self._ended.wait(REFRESH_S):
+            try:
+                active = self._active()
+            except Exception:  # the file is being repaired, say: the display can wait
+                continue
+            table = self._table(active)
+            with self._lock:
+                if not self._ended.is_set():
+                    self._area.draw(table)
+
+    def _table(self, active: list[ActiveNode]) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        now = time.monotonic()
+        keys = [(each.node, each.state, each.attempt) for each in active]
+        self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
+        spinner = "|/-\\"[int(now / REFRESH_S) % 4]
+        table = Table.grid(padding=(0, 2))
+        for each, key in zip(active, keys, strict=True):
+            due = local_time(each.retry_due)
+            waiting = duration_text(now - self._first_seen[key])
+            cells: list[RenderableType] = [
+                spinner,
+                Text(each.node, "bold"),
+                each.state,
+                f"attempt {each.attempt}" if each.attempt > 1 else "",
+                f"due at {due:%H:%M:%S}" if due else waiting,
+            ]
+            table.add_row(*cells)
+        failed = f", {len(self.failed)} failing" if self.failed else ""
+        summary = f"{self.steps} steps done{failed}, {duration_text(self.elapsed)}"
+        whole = Table.grid()
+        whole.add_row(table)
+        whole.add_row(Text(f"{summary}. {self._notice}".rstrip(), "dim", overflow="ellipsis"))
+        return whole
+
+
+class Area:
+    """The lowest lines of a terminal, redrawn in place; what is written goes above them.
+
+    Shows nothing while the line above it is unfinished.
+    """
+
+    def __init__(self, out: Stream) -> None:
+        self._out = out
+        self._drawn = b""  # as it would be drawn
+        self._height = 0  # lines on the screen now
+
+    @property
+    def is_shown(self) -> bool:
+        """Is it on the screen at present?"""
+        return self._height > 0
+
+    def draw(self, renderable: RenderableType) -> None:
+        """Show something that `rich` can render in place of what was shown."""
+        from rich.console import Console
+
+        console = Console(width=self._out.columns, force_terminal=True, highlight=False)
+        with console.capture() as capture:
+            console.print(renderable, no_wrap=True, overflow="ellipsis", markup=False)
+        self._drawn = capture.get().encode(self._out.encoding, "replace")
+        self.write_above(b"")
+
+    def clear(self) -> None:
+        """Take it away."""
+        self._drawn = b""
+        self.write_above(b"")
+
+    def write_above(self, data: bytes) -> None:
+        """Write above the area, and draw it again below where a line has ended."""
+        erase = b"\r\x1b[%dA\x1b[J" % self._height if self._height else b""
+        at_line_start = data.endswith(b"\n") if data else self._out.at_line_start
+        area = self._drawn if at_line_start else b""
+        self._height = area.count(b"\n")
+        if erase or data or area:
+            self._out.write(erase + data + area)
+        self._out.at_line_start = at_line_start
+
+
+def show_status(statuses: Iterable[Status | None], lines: Callable[[Status], list[str]]) -> None:
+    """Keep `lines` of the latest status up to date on a terminal; None: there is no newer one."""
+    from rich.text import Text
+
+    out = Stream(1)
+    area = Area(out)
+    latest: list[str] = []
+    try:
+        for status in statuses:
+            latest = lines(status) if status else latest
+            area.draw(Text("\n".join(latest)))
+    finally:
+        area.clear()
+        out.write(out.encoded("\n".join(latest)))
+        out.close()
+
+
+def _is_trouble(event: Event) -> bool:
+    return event.get("event") in TROUBLE or (event.get("event") == "make_safe" and "error" in event)
+
+
+def is_foreground(descriptor: int) -> bool:
+    """Can a display be kept up to date there: a terminal, and we are in its foreground?"""
+    if not os.isatty(descriptor) or os.environ.get("TERM") == "dumb":
+        return False
+    try:
+        return not hasattr(os, "tcgetpgrp") or os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:  # a terminal, but not ours
+        return False
+
+
+def has_rich() -> bool:
+    """Is the package `rich` (extra `progress`) installed?"""
+    from importlib.util import find_spec
+
+    return find_spec("rich") is not None

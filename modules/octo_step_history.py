@@ -1,0 +1,179 @@
+"""What the event log of an instance tells people: a line for each event, and what became of nodes.
+
+Format of the log: octo_step_events. Unknown kinds of events are shown as they are, so that an older
+command line can read a newer log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from octo_step_graph import StepGraph
+from octo_step_status import Status, duration_text, local_time, one_line
+
+Event = dict[str, Any]
+Fate = Literal["done", "failed", "skipped"]
+_HOOKS = {
+    "ENTER": "step_entry",
+    "EXECUTE": "step_execute",
+    "ADVANCE": "step_advance",
+    "EXIT": "step_exit",
+}
+_EVERY_EVENT = {"ts", "run_id", "seq", "event", "node", "state", "attempt", "duration_s"}
+
+
+def history_line(event: Event) -> str:
+    """One event as a line: local time, node, state, and what happened."""
+    moment = local_time(str(event.get("ts", "")))
+    time = f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}" if moment else "?" * 23
+    place = f"{event.get('node', '-')} {event.get('state', '')}".strip()
+    return f"{time}  {place:<32} {event_text(event)}".rstrip()
+
+
+def event_text(event: Event) -> str:
+    """What an event says, beside its node and state, in one line."""
+    text = one_line(_words(event), 500)
+    if event.get("attempt", 1) != 1 and event.get("event") != "retry":
+        text += f", attempt {event['attempt']}"
+    if "duration_s" in event:
+        text += f", {duration_text(event['duration_s'])}"
+    return text
+
+
+def _words(event: Event) -> str:
+    match event:
+        case {"event": "state", "skipped": True}:
+            return "skipped"
+        case {"event": "state", "arrow": arrow}:
+            return f"-> {arrow_text(arrow)}"
+        case {"event": "state"}:
+            return "done"
+        case {"event": "step_error", "error": error}:
+            return f"FAILED: {error}"
+        case {"event": "retry", "attempt": attempt, "delay_s": delay}:
+            return f"attempt {attempt} in {duration_text(delay)}"
+        case {"event": "interrupted", "on_interrupt": policy}:
+            return f"was interrupted; on_interrupt: {policy}"
+        case {"event": "join_wait", "missing": missing}:
+            return f"waits for {', '.join(missing)}"
+        case {"event": "make_safe", "error": error}:
+            return f"MAKE-SAFE FAILED: {error}"
+        case {"event": "make_safe"}:
+            return "made safe"
+        case _:
+            return _words_of_run(event)
+
+
+def _words_of_run(event: Event) -> str:
+    """The words for events of the whole run."""
+    match event:
+        case {"event": "run_start"}:
+            return f"run starts: {event.get('run_id', '')}"
+        case {"event": "resume", "crashed": True}:
+            return "run goes on after a crash"
+        case {"event": "resume"}:
+            return "run goes on"
+        case {"event": "pause", "reason": reason}:
+            return f"paused: {reason}" if reason else "paused"
+        case {"event": "jump", "left": left}:
+            return f"jump here; left: {', '.join(left) or 'nothing'}"
+        case {"event": "run_end", "engine_state": state}:
+            return f"{state}: {event['reason']}" if event.get("reason") else str(state)
+        case {"event": "library_changed", "files": files}:
+            return f"library changed: {', '.join(files)}"
+        case {"event": "log_mended", "cut_bytes": size}:
+            return f"a torn last line of {size} bytes was cut off the event log"
+        case _:
+            facts = [f"{k}={v}" for k, v in event.items() if k not in _EVERY_EVENT]
+            return " ".join([str(event.get("event", "?")), *facts])
+
+
+def arrow_text(arrow: object) -> str:
+    """An arrow key, or the keys of a fork."""
+    return " + ".join(map(str, arrow)) if isinstance(arrow, (list, tuple)) else str(arrow)
+
+
+# --- what became of nodes -------------------------------------------------------------------------
+
+
+def fates(events: Iterable[Event]) -> dict[str, Fate]:
+    """What became, in the latest run, of each node that was left or has failed."""
+    found: dict[str, Fate] = {}
+    failing: dict[str, str] = {}  # node -> the state in which it failed
+    for event in events:
+        node, state = event.get("node", ""), event.get("state", "")
+        match event.get("event"):
+            case "run_start":
+                found.clear()
+            case "step_error":
+                found[node], failing[node] = "failed", state
+            case "state":
+                if state == "ENTER" or failing.get(node) == state:
+                    failing.pop(node, None)
+                    found.pop(node, None)
+                if event.get("skipped") and state == "EXECUTE":
+                    found[node] = "skipped"
+                if state == "JUMP":
+                    found.setdefault(node, "done")
+    return found
+
+
+def marks(status: Status, before: dict[str, Fate]) -> dict[str, str]:
+    """What a picture says of each node, given what became of them before; see `fates`."""
+    found: dict[str, str] = dict.fromkeys(status.joins, "waiting")
+    found |= before
+    for each in status.active:
+        if each.node not in before or status.condition == "running":
+            found.pop(each.node, None)
+        if each.retry_due or status.condition == "paused":
+            found[each.node] = "waiting"
+        elif status.condition == "interrupted" and not each.held:
+            found[each.node] = "interrupted"
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class JumpPreview:
+    """What a jump means: what is left behind, what runs again, what is passed over."""
+
+    left: list[str]
+    again: list[str]
+    passed_over: list[str]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        rows = (
+            ("left", "; ".join(self.left)),
+            ("runs again", ", ".join(self.again)),
+            ("passed over", ", ".join(self.passed_over)),
+        )
+        return [f"  {label:<12} {text or 'nothing'}" for label, text in rows]
+
+
+def preview_jump(
+    graph: StepGraph, status: Status, before: dict[str, Fate], node: str
+) -> JumpPreview:
+    """What a jump to `node` means for a run that stands as `status` says.
+
+    Args:
+        before: What became of the nodes so far; see `fates`.
+    """
+    active = [each for each in status.active if each.node in graph.nodes]
+    ahead = graph.reachable(node)
+    expected = set().union(*(graph.reachable(each.node) for each in active))
+    expected -= {each.node for each in active}
+    done = {name for name in before if name in graph.nodes}
+    left = []
+    for each in active:
+        states = list(_HOOKS)
+        rest = states[states.index(each.state) :] if each.state in states else []
+        hooks = [_HOOKS[s] for s in rest if _HOOKS[s] in graph.nodes[each.node].hooks]
+        dropped = f", without {', '.join(hooks)}" if hooks else ""
+        left.append(f"{each.node} in {each.state}{dropped}")
+    return JumpPreview(
+        left,
+        [name for name in graph.nodes if name in ahead and name in done],
+        [name for name in graph.nodes if name in expected - ahead - done],
+    )

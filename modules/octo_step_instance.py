@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""The command line of instances: `octo_step_instance.py COMMAND [INSTANCE] [options]`.
+
+Here is what all commands share: the choice of the command, and what becomes of errors. A command is
+the function of its name in one of the modules below, which are loaded when they are needed, so that
+`--help` and `status` start fast. It takes the parsed arguments and returns the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever python3 there is)
+    sys.exit(f"octo_step_instance.py needs Python 3.11 or newer; {sys.executable} is older")
+
+from octo_errors import OctoError
+from octo_step_grammar import get_parser, parse
+
+__all__ = ["get_parser", "main"]
+
+EXIT_INTERRUPTED = 130
+MODULES = {
+    "octo_commands_library": ("list", "new-library", "validate", "create"),
+    "octo_commands_look": ("status", "history", "graph"),
+    "octo_commands_run": ("run", "step", "advance", "make-safe"),
+    "octo_commands_steer": ("pause", "stop", "jump", "reset"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Carry out a command line, and return its exit code."""
+    default = os.environ.pop("OCTO_STEP_INSTANCE", ".")  # from a launcher; hooks must not have it
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _carry_out(sys.argv[1:] if argv is None else argv, default)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `history | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OctoError as error:
+        return _fail(error.message, error.hint, error.exit_code)
+    except ModuleNotFoundError as error:
+        return _missing_packages(error)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}", "", 1)
+    except Exception:
+        return _bug()
+    return code
+
+
+def _carry_out(argv: list[str], default_instance: str) -> int:
+    import importlib
+
+    arguments = parse(argv)
+    if getattr(arguments, "instance", "") is None:
+        arguments.instance = default_instance
+    [module] = [name for name, commands in MODULES.items() if arguments.command in commands]
+    function = getattr(importlib.import_module(module), arguments.command.replace("-", "_"))
+    return int(function(arguments))
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    below = "".join(f"\n  {line}" for line in hint.splitlines())
+    sys.stderr.write(f"error: {message}{below}\n")
+    return code
+
+
+def _bug() -> int:
+    import traceback
+
+    traceback.print_exc()
+    return _fail("this is a bug in the Octo Step Engine", "please report it, with the above", 1)
+
+
+def _missing_packages(error: ModuleNotFoundError) -> int:
+    """Say what this Python lacks, and how to come by it."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from octo_launcher import NEEDED
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if error.name not in missing:
+        return _bug()
+    message = f"{sys.executable} lacks what this program needs: {', '.join(missing)}"
+    project = Path(__file__).resolve().parent.parent
+    python = project / (".venv/Scripts/python.exe" if os.name == "nt" else ".venv/bin/python")
+    if python.exists():
+        hint = f"use the project's own Python: {python} {' '.join(sys.argv)}"
+    elif (project / "scripts" / "quickstart.py").exists():
+        hint = f"set the project up: {sys.executable} {project / 'scripts' / 'quickstart.py'}"
+    else:
+        hint = f"install it: {sys.executable} -m pip install octo-step-engine"
+    return _fail(message, hint, 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

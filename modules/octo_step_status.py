@@ -1,0 +1,401 @@
+"""What `status` says: where an instance stands, from its parameter file and its run lock.
+
+Imports neither the machine nor the engine, so that it starts fast. The parameter file may have been
+edited by people: what makes no sense there is left out here; `run` says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from octo_errors import OctoError
+from octo_instance_dir import InstanceDir, Runner
+
+Condition = Literal["new", "running", "paused", "interrupted", "complete_success", "complete_error"]
+REQUESTS = {"pause_request_bool": "pause", "stop_request_bool": "stop", "jump_request_node": "jump"}
+LOOK_EVERY_S = 0.2
+
+_ENDS: dict[str, Condition] = {
+    "COMPLETE_SUCCESS": "complete_success",
+    "COMPLETE_ERROR": "complete_error",
+}
+_AFTER_INTERRUPT = {
+    "rerun": "perform it again",
+    "ask": "stop there and leave it to you",
+    "skip": "go on after it",
+    "probe": "ask its step_probe whether it was done",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveNode:
+    """A node that is not left yet. `retry_due` (UTC, ISO 8601) is empty outside a back-off."""
+
+    node: str
+    state: str
+    attempt: int = 1
+    retry_due: str = ""
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where an instance stands. The fields are those of `status --json`.
+
+    Attributes:
+        condition: What it comes to. `interrupted`: its engine did not end by itself, and is gone.
+        runner: The process that runs it.
+        node, state, since: What changed last, and when; empty before the first run.
+        active: All nodes that are not left yet: several in a fork.
+        joins: Nodes that wait to be reached from everywhere -> the nodes they were reached from.
+        next: The nodes that the chosen arrows lead to; empty until ADVANCE has chosen.
+        reason: Why it rests or has ended.
+        errors: Nodes whose last attempt failed -> the short text.
+        armed: Nodes whose `step_make_safe` is owed if the run doesn't succeed.
+        requests: What the running engine, or else the next one, is asked to do.
+        on_interrupt: For each interrupted node, its policy; empty in every other condition.
+        changed_files: Files of the library that are not as they were when the run began.
+    """
+
+    instance: str
+    library: str
+    condition: Condition
+    engine_state: str
+    run_id: str
+    runner: Runner | None
+    node: str
+    state: str
+    since: str
+    active: list[ActiveNode]
+    joins: dict[str, list[str]]
+    next: list[str]
+    steps: int
+    reason: str
+    errors: dict[str, str]
+    armed: list[str]
+    requests: list[str]
+    first_node: str
+    on_interrupt: dict[str, str] = field(default_factory=dict)
+    changed_files: list[str] = field(default_factory=list)
+
+
+def read_status(instance: InstanceDir) -> Status:
+    """Where an instance stands now.
+
+    Raises:
+        ParameterFileError: Its parameter file can't be read.
+    """
+    status = _read_consistently(instance)
+    extra: dict[str, Any] = {}
+    if status.condition == "interrupted":
+        extra["on_interrupt"] = _policies(instance, status)
+    if status.condition not in ("new", "complete_success"):
+        try:
+            extra["changed_files"] = instance.changed_files(instance.library_path())
+        except OctoError as error:  # the library is gone: `run` will say so, `status` mentions it
+            extra["changed_files"] = [error.message]
+    return _replace(status, **extra)
+
+
+def watch_status(instance: InstanceDir) -> Iterator[Status | None]:
+    """The status now and after every change, until no engine runs the instance any more.
+
+    Yields None every `LOOK_EVERY_S` in between, so that a caller can keep its display alive.
+    """
+    status = read_status(instance)
+    yield status
+    seen = _signature(instance)
+    while status.condition == "running":
+        time.sleep(LOOK_EVERY_S)
+        signature = _signature(instance)
+        ended = signature == seen and instance.runner() is None
+        if signature == seen and not ended:
+            yield None
+            continue
+        seen = signature
+        latest = read_status(instance) if ended else _read_consistently(instance)
+        yield latest if latest != status else None
+        status = latest
+
+
+def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str = "") -> Status:
+    """Where an instance stands that has `data` in its parameter file, and is run by `runner`."""
+    shared = _dict(data, "global_parameters")
+    active = [_active(name, record) for name, record in _dict(data, "active_steps").items()]
+    engine_state = _text(shared, "step_engine_state") or "INACTIVE"
+    return Status(
+        instance=instance,
+        library=_text(shared, "step_engine_library_path"),
+        condition=_condition(engine_state, runner, bool(active or shared.get("current_step_node"))),
+        engine_state=engine_state,
+        run_id=_text(shared, "run_id"),
+        runner=runner,
+        node=_text(shared, "current_step_node"),
+        state=_text(shared, "current_step_state"),
+        since=_text(shared, "current_step_since"),
+        active=active,
+        joins={name: _list(sources) for name, sources in _dict(data, "join_arrivals").items()},
+        next=[name for name in _text(shared, "next_step_node").split(",") if name],
+        steps=steps if isinstance(steps := shared.get("engine_step_count"), int) else 0,
+        reason=_text(shared, "end_reason" if engine_state in _ENDS else "pause_reason"),
+        errors=_errors(data),
+        armed=_list(shared.get("make_safe")),
+        requests=[_request(shared, key) for key in REQUESTS if shared.get(key)],
+        first_node=_text(shared, "first_step_node"),
+    )
+
+
+def status_lines(status: Status, launcher: str) -> list[str]:
+    """The status for people; `launcher` is the command that they type to go on."""
+    rows = [
+        ("at", _place(status)),
+        ("next", ", ".join(status.next)),
+        ("joins", _joins(status)),
+        ("steps", f"{status.steps} done" if status.steps else ""),
+        ("asked to", ", ".join(status.requests)),
+        ("armed", ", ".join(status.armed)),
+        *(("error", f"{node}: {one_line(text)}") for node, text in status.errors.items()),
+        ("library", status.library),
+        ("changed", ", ".join(status.changed_files)),
+        ("to do", _to_do(status, launcher)),
+    ]
+    lines = [f"{status.instance}: {_headline(status)}"]
+    for label, text in rows:
+        first, *more = text.splitlines() or [""]
+        lines += [f"  {label:<9} {first}", *(f"  {'':<9} {line}" for line in more)] if text else []
+    return lines
+
+
+def status_line(status: Status) -> str:
+    """The status in one line, with the present time."""
+    places = [
+        f"{each.node} {each.state}" + (f", attempt {each.attempt}" if each.attempt > 1 else "")
+        for each in status.active
+    ]
+    facts = [f"{datetime.now():%H:%M:%S}", _headline(status), *places, f"{status.steps} steps done"]
+    return "  ".join(facts)
+
+
+def launcher_command(instance: Path) -> str:
+    """What to type to call the launcher of an instance, from the present working directory."""
+    import shlex
+
+    here = Path.cwd()
+    place = instance.relative_to(here) if instance.is_relative_to(here) else instance
+    command = shlex.quote(f"{'./' if place == Path() else ''}{place / 'octo_step_instance.py'}")
+    return f"python {command}" if os.name == "nt" else command
+
+
+def printable(text: str) -> str:
+    """A line of text as it can be shown on a terminal: control characters are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def one_line(text: str, length: int = 300) -> str:
+    """The first line of a text, as it can be shown on a terminal."""
+    first, _, more = text.strip().partition("\n")
+    shown = printable(first)
+    return shown[:length] + " ..." if more or len(shown) > length else shown
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people say it: `0.4 ms`, `12 ms`, `3.2 s`, `2 min 05 s`, `1 h 02 min`."""
+    if seconds < 0.0095:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, second = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {second:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} days {hours % 24} h"
+
+
+def local_time(stamp: str) -> datetime | None:
+    """A UTC time stamp as the local time of the reader; None for what is none."""
+    try:
+        return datetime.fromisoformat(stamp).astimezone()
+    except ValueError:
+        return None
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _read_consistently(instance: InstanceDir) -> Status:
+    """Run lock and parameter file are two looks: an engine may start or end between them."""
+    while True:
+        runner = instance.runner()
+        data = instance.parameters.read()
+        status = status_of(data, runner, str(instance.path))
+        if status.condition != "interrupted":
+            return status
+        if instance.runner() is None and instance.parameters.read() == data:
+            return status
+
+
+def _policies(instance: InstanceDir, status: Status) -> dict[str, str]:
+    """What the next run does about the nodes that were interrupted."""
+    interrupted = [each for each in status.active if not each.held and not each.retry_due]
+    try:
+        _, graph, _ = instance.load()
+        policies: dict[str, str] = {
+            each.node: graph.nodes[each.node].on_interrupt for each in interrupted
+        }
+    except (OctoError, KeyError):  # the library has problems now: `run` will say which
+        return {}
+    for each in interrupted:
+        if each.state == "ADVANCE" and policies[each.node] != "ask":
+            policies[each.node] = "rerun"  # as the machine does
+    return policies
+
+
+def _signature(instance: InstanceDir) -> tuple[int, int, int]:
+    try:
+        found = os.stat(instance.parameters.path)  # noqa: PTH116  (it may be a str)
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+def _replace(status: Status, **changes: Any) -> Status:
+    from dataclasses import replace
+
+    return replace(status, **changes) if changes else status
+
+
+def _condition(engine_state: str, runner: Runner | None, begun: bool) -> Condition:
+    if runner is not None:
+        return "running"
+    if engine_state in _ENDS:
+        return _ENDS[engine_state]
+    if engine_state in ("STARTUP", "RUNNING"):
+        return "interrupted"
+    return "paused" if begun else "new"
+
+
+def _active(name: str, record: object) -> ActiveNode:
+    record = record if isinstance(record, dict) else {}
+    attempt = record.get("attempt", 1)
+    return ActiveNode(
+        name,
+        _text(record, "state"),
+        attempt if isinstance(attempt, int) else 1,
+        _text(record, "retry_due"),
+        bool(record.get("held")),
+    )
+
+
+def _errors(data: dict[str, Any]) -> dict[str, str]:
+    """The groups in which the engine keeps the result of a node, where that is an error."""
+    return {
+        name: str(group["last_error"])
+        for name, group in data.items()
+        if isinstance(group, dict)
+        and group.get("step_results_key_last_status") == "ERROR"
+        and group.get("last_error")
+    }
+
+
+def _request(shared: dict[str, Any], key: str) -> str:
+    return f"jump to {shared[key]}" if key == "jump_request_node" else REQUESTS[key]
+
+
+def _dict(data: dict[str, Any], key: str) -> dict[str, Any]:
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _text(group: dict[str, Any], key: str) -> str:
+    value = group.get(key)
+    return value if isinstance(value, str) else ""
+
+
+# --- wording --------------------------------------------------------------------------------------
+
+
+def _headline(status: Status) -> str:
+    match status.condition:
+        case "new":
+            return f"not started; its first node is {status.first_node}"
+        case "running":
+            return f"{status.engine_state}, run by {status.runner}"
+        case "paused":
+            return f"paused: {one_line(status.reason)}" if status.reason else "paused"
+        case "interrupted":
+            return "interrupted: the engine that ran it was killed or crashed"
+        case _:
+            reason = f": {one_line(status.reason)}" if status.reason else ""
+            return f"{status.engine_state}{reason}"
+
+
+def _place(status: Status) -> str:
+    """Every active node and its state; the one that changed last says since when."""
+    if not status.active and status.node and status.condition != "new":
+        return f"{status.node}{_since(status.since)}"
+    return "\n".join(_active_text(status, each) for each in status.active)
+
+
+def _active_text(status: Status, each: ActiveNode) -> str:
+    text = f"{each.node} {each.state}"
+    if each.attempt > 1:
+        text += f", attempt {each.attempt}"
+    if each.retry_due:
+        text += f" {_due(each.retry_due)}"
+    elif each.node == status.node:
+        text += _since(status.since)
+    if policy := status.on_interrupt.get(each.node):
+        text += f"; `run` will {_AFTER_INTERRUPT.get(policy, policy)}"
+    return text
+
+
+def _due(stamp: str) -> str:
+    moment = local_time(stamp)
+    if moment is None:
+        return f"due {stamp}"
+    wait = (moment - datetime.now(UTC)).total_seconds()
+    return f"due in {duration_text(wait)}" if wait > 0 else "due now"
+
+
+def _since(stamp: str) -> str:
+    moment = local_time(stamp)
+    if moment is None:
+        return ""
+    past = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    return f", since {moment:%Y-%m-%d %H:%M:%S} ({duration_text(past)})"
+
+
+def _joins(status: Status) -> str:
+    return "\n".join(
+        f"{name} was reached from {', '.join(sources)}, and waits for the rest"
+        for name, sources in status.joins.items()
+    )
+
+
+def _to_do(status: Status, launcher: str) -> str:
+    """The commands that make sense now."""
+    commands = {
+        "new": ["run"],
+        "running": [],
+        "paused": ["run"],
+        "interrupted": ["run"],
+        "complete_success": ["run --fresh"],
+        "complete_error": ["history", "run --fresh"],
+    }[status.condition]
+    if status.armed and status.condition != "running":
+        commands = [*commands, "make-safe"]
+    return "\n".join(f"{launcher} {command}" for command in commands)
