@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from octo_step_executors import KINDS, Executor, HookCall, HookResult, NodeSource, make_executor
+from octo_step_executors import Executor, HookCall, HookResult, NodeSource, make_executor
 from octo_step_output import StepOutput
 from tests.support import MakeLibrary
 
@@ -62,20 +62,19 @@ class Bench:
 MakeBench = Callable[..., Bench]
 
 
-@pytest.fixture
-def make_bench(make_library: MakeLibrary, tmp_path: Path) -> Iterator[MakeBench]:
-    """`make_bench(kind, a="body of class step_node_a", ...)`."""
-    benches: list[Bench] = []
+def benches(make_library: MakeLibrary, tmp_path: Path) -> Iterator[MakeBench]:
+    """Gives `make_bench(kind, workers, a="body of class step_node_a", ...)`; closes them after."""
+    made: list[Bench] = []
 
     def make(kind: str, workers: int | None = None, **bodies: str) -> Bench:
         files = {node: node_module(node, body) for node, body in bodies.items()}
         directory = tmp_path / "instance"
         directory.mkdir()
-        benches.append(Bench(kind, make_library(files), directory, workers))
-        return benches[-1]
+        made.append(Bench(kind, make_library(files), directory, workers))
+        return made[-1]
 
     yield make
-    for bench in benches:
+    for bench in made:
         bench.close()
 
 
@@ -87,12 +86,6 @@ INIT = """
 def __init__(self, name, verbose_flag=False):
     self.count = 0
 """
-
-
-@pytest.fixture(params=KINDS)
-def bench_of(request: pytest.FixtureRequest, make_bench: MakeBench) -> Callable[..., Bench]:
-    """A bench of each kind, in turn."""
-    return lambda **bodies: make_bench(request.param, **bodies)
 
 
 def node_module(node: str, body: str) -> str:

@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import octo_step_worker_pool
-from octo_step_executors import HookResult
+from octo_step_executors import KINDS, HookResult
 from octo_step_processes import GRACE_S
 from tests.modules.executor_bench import (
     DEADLINE_S,
     Bench,
     MakeBench,
+    benches,
     doing,
     needs_groups,
     node_module,
@@ -27,9 +29,19 @@ from tests.modules.executor_bench import (
 )
 from tests.support import PROJECT, MakeLibrary
 
-pytest_plugins = ["tests.modules.executor_bench"]
-
 pytestmark = needs_groups
+
+
+@pytest.fixture
+def make_bench(make_library: MakeLibrary, tmp_path: Path) -> Iterator[MakeBench]:
+    """Makes a bench of a kind."""
+    yield from benches(make_library, tmp_path)
+
+
+@pytest.fixture(params=KINDS)
+def bench_of(request: pytest.FixtureRequest, make_bench: MakeBench) -> Callable[..., Bench]:
+    """Makes a bench of each kind, in turn."""
+    return lambda **bodies: make_bench(request.param, **bodies)
 
 
 class TestWorkerProcess:
