@@ -358,6 +358,12 @@ def test_a_failing_helper_is_one_problem_of_its_own_line_that_names_who_needs_it
     assert library.broken == {"step_node_a", "step_node_b"}
 
 
+def test_of_many_modules_that_need_a_failing_file_a_few_are_named(load: Load) -> None:
+    nodes = dict.fromkeys("abcdefgh", "import helper\nclass step_node_x: ...")
+    problem = only_problem(load(**nodes, **{"helper.py": "1 / 0"}))
+    assert problem.message.endswith("step_node_b.py, step_node_c.py, 5 more)")
+
+
 def test_a_missing_module_is_answered_with_the_nearest_names(load: Load) -> None:
     library = load(a="import helpr", b="import jsno", c="import qqqq_zzzz", **{"helper.py": ""})
     near, standard, far = (problem.hint for problem in library.problems)
@@ -510,6 +516,28 @@ def test_two_initial_values_for_one_key_are_a_warning_that_says_which_wins(load:
     assert placed(problem) == ("step_node_b.py", 3, "warning")
     assert "value 2 of g k, but 1 in" in problem.message
     assert "step_node_a.py:2" in problem.message
+
+
+def test_a_value_is_shown_in_short_even_if_it_can_not_show_itself(load: Load) -> None:
+    library = load(
+        a="class step_node_a:\n    step_entry = 'x' * 9999\n    step_arrow_graph_dict = [5] * 9999",
+        b="""
+            class Mute:
+                def __repr__(self): raise ValueError
+            class step_node_b:
+                step_node_graph_dict = Mute()
+        """,
+    )
+    assert len(library.problems) == 3
+    assert all(len(problem.message) < 200 for problem in library.problems)
+    assert "and is <Mute instance at" in library.problems[2].message
+
+
+def test_a_sound_library_is_never_parsed_for_lines(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("ast.parse")
+    assert load(a="class step_node_a:\n    step_node_graph_dict = {}").problems == []
 
 
 def test_all_problems_of_a_library_are_reported_at_once(load: Load) -> None:
@@ -713,6 +741,13 @@ def test_hashes_cover_every_python_file_below_a_library(make_library: MakeLibrar
     (path / "step_node_lost.py").symlink_to(path / "nowhere")
     with pytest.raises(LibraryError, match="can't be read"):
         library_hashes(path)
+    with pytest.raises(LibraryError, match="gone: can't be read: No such file"):
+        library_hashes(path / "gone")
+
+
+def test_hidden_folders_are_not_part_of_a_library(make_library: MakeLibrary) -> None:
+    path = make_library({"a": "", ".venv/lib.py": "", ".hidden.py": ""})
+    assert list(library_hashes(path)) == [".hidden.py", "step_node_a.py"]
 
 
 # --- lines ----------------------------------------------------------------------------------------
