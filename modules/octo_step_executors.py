@@ -29,9 +29,10 @@ from octo_step_hooks import (
     perform,
 )
 from octo_step_output import Redirection, StepOutput, ThreadRedirection
-from octo_step_processes import own_descendants, still_running
 
 if TYPE_CHECKING:
+    import psutil
+
     from octo_step_worker_pool import WorkerPool
 
 __all__ = [
@@ -95,8 +96,7 @@ class Executor(ABC):
         self._outstanding = 0
         self._breaking_off = False
         self._closed = False
-        self._threads_before = set(threading.enumerate())
-        self._processes_before = own_descendants()
+        self._bystanders = _Bystanders()
         self._in_workers: set[str] = set()
         self._pool: WorkerPool | None = None
         self._directory = Path(instance_dir).absolute()
@@ -104,6 +104,8 @@ class Executor(ABC):
 
     def submit(self, call: HookCall) -> None:
         """Accepts a call; it runs at once, or in a later `wait`."""
+        if not self._outstanding:
+            self._breaking_off = False  # what an interrupt was meant for has come back already
         self._outstanding += 1
         if call.timeout_s is not None:
             self._in_workers.add(call.node)
@@ -156,8 +158,7 @@ class Executor(ABC):
         left_behind = self._stop()
         if self._pool is not None:
             left_behind += self._pool.close()
-        left_behind += self._threads_left()
-        left_behind += still_running(own_descendants() - self._processes_before)
+        left_behind += self._bystanders.left_behind()
         self._leave_directory()
         return left_behind
 
@@ -206,13 +207,6 @@ class Executor(ABC):
         deadline = self._pool.next_deadline() if self._pool is not None else None
         ends = [end for end in (until, deadline) if end is not None]
         return max(0.0, min(ends) - monotonic()) if ends else None
-
-    def _threads_left(self) -> list[str]:
-        return [
-            f"thread {thread.name}: was started by a hook, still runs"
-            for thread in threading.enumerate()
-            if not thread.daemon and thread not in self._threads_before
-        ]
 
     def _enter_directory(self) -> None:
         try:
@@ -384,6 +378,40 @@ class ThreadExecutor(Executor):
         for _ in range(self._threads):
             self._todo.put(None)
         self._todo, self._threads = SimpleQueue(), 0
+
+
+class _Bystanders:
+    """The threads and processes that were there before any hook ran."""
+
+    def __init__(self) -> None:
+        self._threads = set(threading.enumerate())
+        self._processes = _descendants()
+
+    def left_behind(self) -> list[str]:
+        """A line for each other one; not for threads that let the interpreter exit (daemons)."""
+        lines = [
+            f"thread {thread.name}: still runs"
+            for thread in threading.enumerate()
+            if not thread.daemon and thread not in self._threads
+        ]
+        new = _descendants() - self._processes
+        if new:
+            from octo_step_processes import still_running
+
+            lines += still_running(new)
+        return lines
+
+
+def _descendants() -> set[psutil.Process]:
+    """The running descendants of this process; costs one system call where it has no child."""
+    if hasattr(os, "waitid"):
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return set()
+    from octo_step_processes import own_descendants  # psutil takes its time to import
+
+    return own_descendants()
 
 
 def _take(calls: list[HookCall], call: HookCall) -> HookCall | None:

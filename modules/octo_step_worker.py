@@ -30,7 +30,6 @@ from typing import Any, BinaryIO, Final
 
 from octo_step_hooks import HookResult, NodeObjects, NodeSource
 from octo_step_output import OPEN_LOG, Redirection
-from octo_step_processes import MARK, kill_own_group
 
 _LOOK_EVERY_MS: Final = 1000
 
@@ -127,7 +126,12 @@ def _watch_engine(requests: int, engine: int) -> None:
         import psutil
 
         psutil.Process(engine).wait()
-    kill_own_group(os.environ.get(MARK, ""))
+    try:
+        from octo_step_processes import kill_own_group  # imports psutil, which takes its time
+
+        kill_own_group()
+    finally:
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -190,18 +190,6 @@ class TestTimeout:
         assert told == "sleep 3600: killed"
         assert not runs(int(pid))
 
-    def test_without_psutil_the_group_is_ended_all_the_same(
-        self, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        bench = make_bench(
-            "serial",
-            a=doing("print(subprocess.Popen(['sleep', '3600']).pid, flush=True)", "time.sleep(60)"),
-        )
-        with monkeypatch.context() as patched:
-            patched.setitem(sys.modules, "psutil", None)
-            assert self.timed_out(bench).survivors == []
-        assert not any(map(runs, self.pids(bench)))
-
     def test_the_time_to_import_the_module_does_not_count(self, make_bench: MakeBench) -> None:
         slow = f"time.sleep({self.LIMIT * 3})\n{doing('pass')}"
         bench = make_bench("serial", a=slow)
