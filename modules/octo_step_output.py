@@ -17,7 +17,6 @@ import io
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -40,7 +39,7 @@ Streams = tuple[Any, Any]  # sys.stdout and sys.stderr, or what a hook put there
 class NodeLog:
     """The open log of a node: `fd` to write to (append only), `shown` bytes given to the sink."""
 
-    __slots__ = ("blank", "fd", "node", "path", "shown")
+    __slots__ = ("blank", "fd", "hooks", "node", "path", "shown")
 
     def __init__(self, node: str, path: Path, fd: int, shown: int, blank: bool) -> None:
         self.node = node
@@ -48,6 +47,7 @@ class NodeLog:
         self.fd = fd
         self.shown = shown
         self.blank = blank
+        self.hooks = 0  # that write to it now; two after a hook was left to itself in its thread
 
 
 class StepOutput:
@@ -63,7 +63,7 @@ class StepOutput:
         self._logs = Path(directory).absolute() / LOG_DIRECTORY_NAME
         self._sink = sink
         self._lock = threading.RLock()
-        self._followed: set[NodeLog] = set()
+        self._followed: dict[str, NodeLog] = {}
         self._idle: dict[str, NodeLog] = {}
         self._blanks: list[NodeLog] = []
         self._blanks_made = 0
@@ -71,7 +71,7 @@ class StepOutput:
         self._follower: threading.Thread | None = None
         self._follower_sleeps = False
         self._bell = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
 
     def start(self, node: str) -> NodeLog:
         """Opens the node's log for one hook, and begins to follow it.
@@ -80,12 +80,13 @@ class StepOutput:
             OSError: The log can't be opened or made.
         """
         with self._lock:
-            log = self._idle.pop(node, None) or self._open(node)
-            if log.shown > LOG_LIMIT:
-                os.close(log.fd)
-                log.path.replace(log.path.with_suffix(".1.log"))
-                log = self._open(node)
-            self._followed.add(log)
+            log = self._followed.get(node)
+            if log is None:
+                log = self._idle.pop(node, None) or self._open(node)
+                if log.shown > LOG_LIMIT:
+                    log = self._rotate(log)
+                self._followed[node] = log
+            log.hooks += 1
             if self._follower is None:
                 self._follower = threading.Thread(
                     target=self._follow, name="octo-output", daemon=True
@@ -104,23 +105,13 @@ class StepOutput:
     def finish(self, log: NodeLog) -> None:
         """Ends a hook's output: all of it has been shown when this returns."""
         with self._lock:
-            self._followed.discard(log)
-            if self._closed:
+            log.hooks -= 1
+            if self._closed.is_set():
                 return
-            try:
-                self._show_new(log)
-                deleted = not log.blank and log.shown > 0 and os.fstat(log.fd).st_nlink == 0
-            except OSError as exc:
-                _warn("the output of %s is lost: %s", log.node, exc)
-                return
-            if log.blank:
-                self._blanks.append(log)
-            elif deleted:  # a new file next time
-                os.close(log.fd)
-            else:
-                self._idle[log.node] = log
-                if len(self._idle) > _IDLE_LOGS:
-                    self._discard(self._idle.pop(next(iter(self._idle))))
+            self._show_new(log)
+            if log.hooks == 0:
+                del self._followed[log.node]
+                self._put_away(log)
 
     def close(self) -> None:
         """Shows what is left, and removes the files without a byte. Safe to call twice.
@@ -128,12 +119,12 @@ class StepOutput:
         A log that a hook still writes to, in a thread that can't be ended, stays open.
         """
         with self._lock:
-            if not self._closed:
-                for log in self._followed:
+            if not self._closed.is_set():
+                for log in self._followed.values():
                     self._show_new(log)
                 for log in [*self._idle.values(), *self._blanks]:
-                    self._discard(log)
-                self._closed = True
+                    _discard(log)
+            self._closed.set()
             self._bell.set()
         if self._follower is not None:
             self._follower.join()
@@ -146,29 +137,37 @@ class StepOutput:
                 return NodeLog(node, path, fd, os.fstat(fd).st_size, blank=False)
             except FileNotFoundError:
                 self._silent.add(node)
-        if self._blanks:
-            log = self._blanks.pop()
-            log.node = node
-            return log
+        log = self._blanks.pop() if self._blanks else self._make_blank()
+        log.node = node
+        return log
+
+    def _make_blank(self) -> NodeLog:
         if not self._blanks_made:
-            self._remove_empty()
+            for path in self._logs.glob("unfinished-*.log"):  # left when a process was killed
+                if path.stat().st_size == 0:
+                    path.unlink()
         while True:
             self._blanks_made += 1
             path = self._logs / f"unfinished-{os.getpid()}-{self._blanks_made}.log"
             with contextlib.suppress(FileExistsError):  # last words of one with the same number
                 fd = _open_in_logs(path, OPEN_LOG | os.O_CREAT | os.O_EXCL)
-                return NodeLog(node, path, fd, 0, blank=True)
+                return NodeLog("", path, fd, 0, blank=True)
 
-    def _remove_empty(self) -> None:
-        """Removes the blank files that a process left when it was killed."""
-        for path in self._logs.glob("unfinished-*.log"):
-            if path.stat().st_size == 0:
-                path.unlink()
-
-    def _discard(self, log: NodeLog) -> None:
+    def _rotate(self, log: NodeLog) -> NodeLog:
         os.close(log.fd)
-        if log.shown == 0:
-            log.path.unlink(missing_ok=True)
+        log.path.replace(log.path.with_suffix(".1.log"))
+        return self._open(log.node)
+
+    def _put_away(self, log: NodeLog) -> None:
+        """Keeps the log open for the node's next hook, for as long as there are few."""
+        if log.blank:
+            self._blanks.append(log)
+        elif log.shown and os.fstat(log.fd).st_nlink == 0:  # was deleted: a new file next time
+            os.close(log.fd)
+        else:
+            self._idle[log.node] = log
+            if len(self._idle) > _IDLE_LOGS:
+                _discard(self._idle.pop(next(iter(self._idle))))
 
     def _show_new(self, log: NodeLog) -> None:
         """Hands the bytes that are new to the sink, and a blank file its name; under the lock."""
@@ -177,38 +176,38 @@ class StepOutput:
             return
         if log.blank:
             path = self._logs / log_file_name(log.node)
-            log.path.replace(path)
-            log.path, log.blank = path, False
+            log.blank = False
+            try:
+                log.path.replace(path)
+                log.path = path
+            except OSError as exc:  # someone removed the directory while the hook ran
+                _warn(f"the output of {log.node} has no file any more: {exc}")
             self._silent.discard(log.node)
-        if self._sink is None or size < log.shown:  # a hook may truncate its log
+        if self._sink is None or size < log.shown:  # a hook may cut its log
             log.shown = size
         while log.shown < size:
             data = _read_at(log.fd, min(_CHUNK, size - log.shown), log.shown)
             log.shown += len(data)
-            self._hand_to_sink(log.node, data)
-
-    def _hand_to_sink(self, node: str, data: bytes) -> None:
-        try:
-            if self._sink is not None:
-                self._sink(node, data)
-        except Exception as exc:
-            self._sink = None
-            _warn("output is kept but no longer shown: %s", exc)
+            if not data or self._sink is None:
+                break
+            try:
+                self._sink(log.node, data)
+            except Exception as exc:
+                self._sink = None
+                _warn(f"output is kept but no longer shown: {exc}")
 
     def _follow(self) -> None:
         """Shows what running hooks write; the body of the following thread."""
-        while not self._closed:
+        while not self._closed.wait(_FOLLOW_EVERY_S):
             if not self._followed:
                 self._follower_sleeps = True  # first this, then a second look: start() does both
                 if not self._followed:
                     self._bell.wait()
                 self._bell.clear()
                 self._follower_sleeps = False
-            time.sleep(_FOLLOW_EVERY_S)
             with self._lock:
-                for log in () if self._closed else self._followed:
-                    with contextlib.suppress(OSError):
-                        self._show_new(log)
+                for log in () if self._closed.is_set() else self._followed.values():
+                    self._show_new(log)
 
 
 class Redirection:
@@ -218,11 +217,7 @@ class Redirection:
     """
 
     def __init__(self) -> None:
-        for fd in (
-            0,
-            1,
-            2,
-        ):  # started with a closed descriptor: a file of ours would get its number
+        for fd in (0, 1, 2):  # one that was closed would become the number of a file of ours
             try:
                 os.fstat(fd)
             except OSError:
@@ -376,7 +371,13 @@ def _flush(streams: Streams) -> bool:
     return sound
 
 
-def _warn(message: str, *details: object) -> None:
+def _discard(log: NodeLog) -> None:
+    os.close(log.fd)
+    if log.shown == 0:
+        log.path.unlink(missing_ok=True)
+
+
+def _warn(message: str) -> None:
     import logging  # only where something is wrong
 
-    logging.getLogger(__name__).warning(message, *details)
+    logging.getLogger(__name__).warning(message)

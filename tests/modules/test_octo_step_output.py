@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -154,6 +155,30 @@ class TestLogs:
         write(output, "a", b"lost")
         write(output, "a", b"two")
         assert logs(tmp_path)["a.log"] == b"two"
+
+    def test_logs_that_were_deleted_while_a_hook_ran_stop_nothing(
+        self, tmp_path: Path, output: StepOutput, caplog: pytest.LogCaptureFixture, shown: Shown
+    ) -> None:
+        log = output.start("a")
+        shutil.rmtree(tmp_path / "logs")
+        os.write(log.fd, b"text")
+        output.finish(log)
+        assert shown.of("a") == b"text"
+        assert "the output of a has no file any more" in caplog.text
+        write(output, "a", b"again")
+        assert logs(tmp_path) == {"a.log": b"again"}
+
+    def test_two_hooks_of_one_node_share_its_log(
+        self, tmp_path: Path, output: StepOutput, shown: Shown
+    ) -> None:
+        left_to_itself, other = output.start("a"), output.start("a")
+        os.write(left_to_itself.fd, b"one ")
+        os.write(other.fd, b"two ")
+        output.finish(other)
+        os.write(left_to_itself.fd, b"three")
+        output.finish(left_to_itself)
+        assert logs(tmp_path) == {"a.log": b"one two three"}
+        assert shown.of("a") == b"one two three"
 
     def test_a_log_that_a_hook_cut_is_followed_further(
         self, output: StepOutput, shown: Shown
