@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from random import Random
 from typing import Any
 
 from hypothesis import given, note, settings
@@ -371,58 +372,94 @@ class Ledger:
             assert self.visits
 
 
-# --- random graphs --------------------------------------------------------------------------------
+# --- random graphs and results --------------------------------------------------------------------
+
+DICE = st.randoms(use_true_random=True)
+"""Hypothesis draws once for many events, not for each detail: that is many times faster."""
 
 
-@st.composite
-def graphs(draw: st.DrawFn) -> StepGraph:
-    """Up to six nodes, each with a hook at least, so that time passes in every circle."""
-    names = [f"n{i}" for i in range(draw(st.integers(1, 6)))]
-    return graph(*(draw(nodes(name, names)) for name in names))
+def random_graph(dice: Random) -> StepGraph:
+    """Up to seven nodes that fork and join, with some arrows back.
+
+    Every node has a hook, so that something happens in every circle.
+    """
+    names = [f"n{i}" for i in range(dice.randint(1, 7))]
+    targets: dict[str, list[str]] = {name: [] for name in names}
+    sources = {names[0]: set[str]()}
+    for i, name in enumerate(names[1:], 1):
+        near = names[max(0, i - 3) : i]
+        sources[name] = set(dice.sample(near, dice.randint(1, len(near))))
+        for source in sorted(sources[name]):
+            targets[source].append(name)
+    for name in names:
+        if dice.random() < 0.2:
+            targets[name].append(dice.choice(names))
+    return graph(*(random_node(dice, n, targets[n], len(sources[n]) > 1) for n in names))
 
 
-@st.composite
-def nodes(draw: st.DrawFn, name: str, names: list[str]) -> Node:
-    targets = draw(st.lists(st.sampled_from(names), max_size=3))
+def random_node(dice: Random, name: str, targets: list[str], may_join: bool) -> Node:
+    def rarely() -> bool:
+        return dice.random() < 0.1
+
     arrows = {f"{i}-{target}": target for i, target in enumerate(targets)}
-    closed = draw(st.sets(st.sampled_from(sorted(arrows)))) if arrows else set()
-    hooks = draw(st.sets(st.sampled_from(sorted(HOOKS.values())))) | {"step_execute"}
-    if len(arrows) > 1:
+    hooks = {"step_execute", *dice.sample(["step_entry", "step_exit", "step_make_safe"], 1)}
+    if len(arrows) > 1 or rarely():
         hooks.add("step_advance")
-    rare = st.integers(0, 4).map(lambda i: i == 0)
-    skip = draw(rare)
+    skip = rarely()
     if skip:
         hooks.add("step_exit")
-    policy = draw(st.sampled_from(["rerun", "rerun", "ask", "skip", "probe"]))
+    policy = dice.choice(["rerun", "ask", "skip", "probe"])
     if policy == "probe":
         hooks.add("step_probe")
-    if draw(rare):
-        hooks.add("step_make_safe")
     return node(
         name,
         arrows,
         hooks=hooks,
-        closed=closed,
+        closed=[key for key in arrows if rarely()],
         skip_execute=skip,
-        entry_breakpoint=draw(rare),
-        exit_breakpoint=draw(rare),
-        max_retries=draw(st.integers(0, 2)),
-        retry_delay_s=draw(st.sampled_from([0.0, 1.0, 5.0])),
-        retry_backoff=draw(st.sampled_from([1.0, 2.0])),
-        error_arrow_key=draw(st.sampled_from([None, *arrows])),
-        join_all=draw(st.booleans()),
+        entry_breakpoint=rarely(),
+        exit_breakpoint=rarely(),
+        max_retries=dice.randint(0, 2),
+        retry_delay_s=dice.choice([0.0, 1.0, 5.0]),
+        retry_backoff=dice.choice([1.0, 2.0]),
+        error_arrow_key=dice.choice([None, *arrows]) if rarely() else None,
+        join_all=may_join and dice.random() < 0.8,
         on_interrupt=policy,
-        active=name == "n0" or not draw(rare),
+        active=name == "n0" or dice.random() < 0.95,
     )
 
 
-def limits_for(names: list[str]) -> st.SearchStrategy[Limits]:
-    return st.one_of(
-        st.just(Limits()),
-        st.just(Limits()),
-        st.builds(Limits, max_steps=st.none() | st.integers(0, 4), until=st.sampled_from(names)),
-        st.builds(Limits, at_state=st.sampled_from(["ENTER", "ADVANCE"])),
+def random_limits(dice: Random, names: list[str]) -> Limits:
+    return dice.choice(
+        [
+            *[Limits()] * 5,
+            Limits(max_steps=dice.randint(0, 6), until=dice.choice([None, *names])),
+            Limits(at_state=dice.choice(["ENTER", "ADVANCE"])),
+        ]
     )
+
+
+def random_choice(dice: Random, what: StepGraph, name: str) -> tuple[str, ...]:
+    """Most often a fork into all open arrows; sometimes an end, a loop, or a mistake."""
+    arrows = [*what.open_arrows(name)]
+    stay = f"step_arrow_graph_list_key_{name}"
+    match dice.randrange(10):
+        case 0:
+            odd = [*what.nodes[name].arrows, *ENDS, stay, "nonsense"]
+            return tuple(dice.choices(odd, k=dice.randint(0, 2)))
+        case 1:
+            return (stay,)
+        case 2 | 3 if arrows:
+            return tuple(dice.sample(arrows, dice.randint(1, len(arrows))))
+        case _:
+            return tuple(arrows) or ("COMPLETE",)
+
+
+def random_request(dice: Random, names: list[str]) -> Event:
+    kind = dice.choices(["pause", "jump", "stop"], weights=[3, 2, 1])[0]
+    if kind == "jump":
+        return JumpRequested(dice.choice(names))
+    return PauseRequested("pause") if kind == "pause" else StopRequested("stop")
 
 
 # --- the test -------------------------------------------------------------------------------------
@@ -431,13 +468,16 @@ def limits_for(names: list[str]) -> st.SearchStrategy[Limits]:
 class RunsOfRandomGraphs(RuleBasedStateMachine):
     """Plays the shell around the machine: everything is saved after every event."""
 
-    @initialize(what=graphs())
-    def a_new_instance(self, what: StepGraph) -> None:
-        for each in what.nodes.values():
-            note(repr(each))
-        self.graph = what
+    @initialize(dice=DICE)
+    def a_new_instance(self, dice: Random) -> None:
+        self.graph = random_graph(dice)
         self.now = 1000.0
-        self.ledger = Ledger(what)
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        for each in self.graph.nodes.values():
+            note(repr(each))
+        self.ledger = Ledger(self.graph)
         self.saved: dict[str, Any] = {}
         self.engine_comes(Limits(), [])
 
@@ -476,32 +516,32 @@ class RunsOfRandomGraphs(RuleBasedStateMachine):
     # --- what may happen ---
 
     @precondition(lambda self: self.machine.in_flight)
-    @rule(data=st.data(), fate=st.sampled_from(["done"] * 5 + ["failed", "failed", "broken off"]))
-    def a_hook_comes_back(self, data: st.DataObject, fate: str) -> None:
-        name = data.draw(st.sampled_from(sorted(self.machine.in_flight)), label="node")
-        calling = self.ledger.visits[name].calling
-        event: Event
-        if fate == "broken off":
-            event = HookInterrupted(name)
-        elif calling == "step_probe":
-            event = ProbeAnswered(name, data.draw(st.sampled_from(["done", "rerun", None])))
-        elif fate == "failed":
-            event = HookFailed(name, "it failed")
-        elif calling == "step_advance":
-            event = HookDone(name, data.draw(self.choices(name), label="arrows"))
-        else:
-            event = HookDone(name)
-        self.happens(event)
+    @rule(dice=DICE, count=st.integers(1, 30))
+    def the_run_goes_on(self, dice: Random, count: int) -> None:
+        for _ in range(count):
+            if self.machine.in_flight:
+                self.a_hook_comes_back(dice)
+            if self.machine.ready and dice.random() < 0.9:
+                self.happens(Tick())
+            if self.machine.retries_due() and dice.random() < 0.5:
+                self.time_passes(dice.choice([0.5, 20.0]))
+            if self.running() and dice.random() < 0.03:
+                self.happens(random_request(dice, self.names()))
 
-    def choices(self, name: str) -> st.SearchStrategy[tuple[str, ...]]:
-        arrows = [*self.graph.open_arrows(name)]
-        stay = f"step_arrow_graph_list_key_{name}"
-        odd = [*self.graph.nodes[name].arrows, *ENDS, stay, "nonsense"]
-        some = (
-            st.lists(st.sampled_from(arrows), min_size=1, unique=True) if arrows else st.nothing()
-        )
-        wild = st.lists(st.sampled_from(odd), max_size=2)
-        return (some | some | some | st.just([stay]) | st.just(["COMPLETE"]) | wild).map(tuple)
+    def a_hook_comes_back(self, dice: Random) -> None:
+        name = dice.choice(sorted(self.machine.in_flight))
+        fate = dice.choices(["done", "failed", "broken off"], weights=[20, 2, 1])[0]
+        calling = self.ledger.visits[name].calling
+        if fate == "broken off":
+            self.happens(HookInterrupted(name))
+        elif calling == "step_probe":
+            self.happens(ProbeAnswered(name, dice.choice(["done", "rerun", None])))
+        elif fate == "failed":
+            self.happens(HookFailed(name, "it failed"))
+        elif calling == "step_advance":
+            self.happens(HookDone(name, random_choice(dice, self.graph, name)))
+        else:
+            self.happens(HookDone(name))
 
     @precondition(lambda self: self.machine.ready)
     @rule()
@@ -509,59 +549,55 @@ class RunsOfRandomGraphs(RuleBasedStateMachine):
         self.happens(Tick())
 
     @precondition(lambda self: self.running() and self.machine.retries_due())
-    @rule(passing=st.sampled_from([0.0, 0.5, 20.0]))
+    @rule(passing=st.sampled_from([0.5, 20.0]))
     def time_passes(self, passing: float) -> None:
         self.now += passing
         for due, name in self.machine.retries_due():
             if due <= self.now:
                 self.happens(RetryDue(name))
 
-    @precondition(lambda self: self.running())
-    @rule(data=st.data(), late=st.booleans())
-    def a_request(self, data: st.DataObject, late: bool) -> None:
-        """`late`: a retry is due in the same look at the file."""
-        waiting = [name for _, name in self.machine.retries_due()] if late else []
-        for event in data.draw(st.lists(self.requests(), min_size=1, max_size=3)):
-            self.happens(event)
+    @precondition(lambda self: self.running() and self.machine.retries_due())
+    @rule(dice=DICE)
+    def a_request_is_seen_together_with_retries_that_are_due(self, dice: Random) -> None:
+        waiting = [name for _, name in self.machine.retries_due()]
+        self.happens(random_request(dice, self.names()))
         for name in waiting:
             self.happens(RetryDue(name))
 
-    def requests(self) -> st.SearchStrategy[Event]:
-        jumps = st.builds(JumpRequested, st.sampled_from(self.names()))
-        return jumps | st.just(PauseRequested("pause")) | st.just(StopRequested("stop"))
-
     @precondition(lambda self: not self.ended())
-    @rule(data=st.data())
-    def the_engine_is_killed_or_rested_and_another_one_starts(self, data: st.DataObject) -> None:
+    @rule(dice=DICE)
+    def the_engine_is_killed_or_rested_and_another_one_starts(self, dice: Random) -> None:
         self.check_determinism()
-        limits = data.draw(limits_for(self.names()), label="limits")
-        requests = st.just(list[Event]()) | st.lists(self.requests(), max_size=2)
-        self.engine_comes(limits, data.draw(requests, label="requests"))
+        requests = [random_request(dice, self.names())] if dice.random() < 0.2 else []
+        self.engine_comes(random_limits(dice, self.names()), requests)
 
     @precondition(lambda self: self.resting())
-    @rule(data=st.data())
-    def somebody_sets_the_current_node(self, data: st.DataObject) -> None:
+    @rule(dice=DICE)
+    def somebody_sets_the_current_node(self, dice: Random) -> None:
         inactive = [name for name in self.names() if name not in self.machine.state.tokens]
         if inactive:
-            name = data.draw(st.sampled_from(inactive), label="node")
+            name = dice.choice(inactive)
             self.saved["global_parameters"]["current_step_node"] = name
             self.ledger.jumped(name)
             self.engine_comes(Limits(), [])
 
     @precondition(lambda self: self.ended())
-    @rule(data=st.data(), anew=st.booleans())
-    def a_run_after_the_end(self, data: st.DataObject, anew: bool) -> None:
+    @rule(dice=DICE)
+    def a_run_that_has_ended_goes_on_elsewhere(self, dice: Random) -> None:
         self.check_determinism()
-        self.saved = {} if anew else self.saved
-        if anew:
-            self.ledger = Ledger(self.graph)
-        else:
-            name = data.draw(st.sampled_from(self.names()), label="node")
-            state = RunState.load(self.saved, self.graph)
-            state.jump(name)
-            self.saved = saved(state, self.graph, self.now)
-            self.ledger.jumped(name)
+        state = RunState.load(self.saved, self.graph)
+        name = dice.choice(self.names())
+        state.jump(name)
+        self.saved = saved(state, self.graph, self.now)
+        self.ledger.jumped(name)
         self.engine_comes(Limits(), [])
+
+    @precondition(lambda self: self.ended())
+    @rule(dice=DICE)
+    def another_instance(self, dice: Random) -> None:
+        self.check_determinism()
+        self.graph = random_graph(dice)
+        self.begin_anew()
 
     # --- what must be true at the end ---
 
@@ -603,7 +639,7 @@ class RunsOfRandomGraphs(RuleBasedStateMachine):
 
 TestRunsOfRandomGraphs = RunsOfRandomGraphs.TestCase
 TestRunsOfRandomGraphs.settings = settings(
-    settings.default, max_examples=150, stateful_step_count=50
+    settings.default, max_examples=100, stateful_step_count=50
 )
 
 
