@@ -15,7 +15,7 @@ from octo_step_graph import StepGraph, library_graph
 from octo_step_lib import find_libraries, library_search_path, load_library, resolve_library
 from octo_step_problem import Problem
 from octo_step_states import RunState
-from octo_step_status import launcher_command, one_line
+from octo_step_status import count, launcher_command, one_line
 
 
 def list(arguments: Namespace) -> int:
@@ -54,7 +54,7 @@ def validate(arguments: Namespace) -> int:
     _warn(problems)
     if graph is None:
         errors = sum(problem.severity == "error" for problem in problems)
-        raise LibraryError(f"{path} has {_count(errors, 'error')}")
+        raise LibraryError(f"{path} has {count(errors, 'error')}")
     if instance is not None:
         RunState.load(instance.parameters.read(), graph)
     _say(f"{target} is valid: {_summary(graph, len(problems))}")
@@ -94,12 +94,8 @@ def _warn(problems: Iterable[Problem]) -> None:
 
 def _summary(graph: StepGraph, warnings: int) -> str:
     arrows = sum(len(node.arrows) for node in graph.nodes.values())
-    counts = [_count(len(graph.nodes), "node"), _count(arrows, "arrow"), f"first {graph.first}"]
-    return ", ".join([*counts, _count(warnings, "warning")] if warnings else counts)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    counts = [count(len(graph.nodes), "node"), count(arrows, "arrow"), f"first {graph.first}"]
+    return ", ".join([*counts, count(warnings, "warning")] if warnings else counts)
 
 
 def _program() -> str:

@@ -27,6 +27,7 @@ from octo_step_engine import EXIT_INTERRUPTED, Outcome, StepEngine
 from octo_step_output import log_file_name
 from octo_step_status import (
     ActiveNode,
+    count,
     duration_text,
     launcher_command,
     one_line,
@@ -196,8 +197,8 @@ def _rest(outcome: Outcome, instance: InstanceDir, launcher: str) -> Iterator[st
 def _end(outcome: Outcome, view: PlainView, instance: InstanceDir, launcher: str) -> Iterator[str]:
     reason = f": {one_line(outcome.reason)}" if outcome.reason else ""
     if view.began:
-        steps = f"{view.steps} step{'' if view.steps == 1 else 's'}"
-        yield f"{outcome.engine_state}{reason} ({steps}, {duration_text(view.elapsed)})"
+        facts = f"{count(view.steps, 'step')}, {duration_text(view.elapsed)}"
+        yield f"{outcome.engine_state}{reason} ({facts})"
     else:
         yield f"{outcome.engine_state}{reason} (this run had ended already)"
     if outcome.engine_state == "COMPLETE_ERROR":

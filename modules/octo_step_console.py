@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from octo_step_history import arrow_text, event_text
-from octo_step_status import ActiveNode, Status, duration_text, local_time, printable
+from octo_step_status import ActiveNode, Status, count, duration_text, local_time, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,6 +37,7 @@ MARK = "==> "  # begins each line of the engine's own among what hooks print
 TROUBLE = {"step_error", "library_changed", "interrupted", "log_mended"}
 QUIET = {"state", "join_wait", "run_start", "resume"}  # shown if verbose
 REFRESH_S = 0.125
+ROWS = 12  # of the live display
 
 
 class Stream:
@@ -221,7 +222,7 @@ class LiveView(PlainView):
         self._active = active
         self._area = Area(self.out)
         self._notice = ""
-        self._first_seen: dict[tuple[str, str, int], float] = {}
+        self._first_seen: dict[ActiveNode, float] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._refresh, name="octo-display", daemon=True)
 
@@ -276,13 +277,12 @@ class LiveView(PlainView):
         from rich.text import Text
 
         now = time.monotonic()
-        keys = [(each.node, each.state, each.attempt) for each in active]
-        self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
+        self._first_seen = {each: self._first_seen.get(each, now) for each in active}
         spinner = "|/-\\"[int(now / REFRESH_S) % 4]
-        table = Table.grid(padding=(0, 2))
-        for each, key in zip(active, keys, strict=True):
+        rows = Table.grid(padding=(0, 2))
+        for each in active[:ROWS]:
             due = local_time(each.retry_due)
-            waiting = duration_text(now - self._first_seen[key])
+            waiting = f"{now - self._first_seen[each]:.1f} s"
             cells: list[RenderableType] = [
                 spinner,
                 Text(each.node, "bold"),
@@ -290,12 +290,13 @@ class LiveView(PlainView):
                 f"attempt {each.attempt}" if each.attempt > 1 else "",
                 f"due at {due:%H:%M:%S}" if due else waiting,
             ]
-            table.add_row(*cells)
-        failed = f", {len(self.failed)} failing" if self.failed else ""
-        summary = f"{self.steps} steps done{failed}, {duration_text(self.elapsed)}"
+            rows.add_row(*cells)
+        facts = [f"... and {len(active) - ROWS} more active"] if len(active) > ROWS else []
+        facts += [f"{count(self.steps, 'step')} done", f"{self.elapsed:.1f} s"]
+        facts += [f"{len(self.failed)} failing"] if self.failed else []
         whole = Table.grid()
-        whole.add_row(table)
-        whole.add_row(Text(f"{summary}. {self._notice}".rstrip(), "dim", overflow="ellipsis"))
+        whole.add_row(rows)
+        whole.add_row(Text(", ".join(facts) + f"  {self._notice}", "dim", overflow="ellipsis"))
         return whole
 
 

@@ -178,7 +178,12 @@ def status_line(status: Status) -> str:
         f"{each.node} {each.state}" + (f", attempt {each.attempt}" if each.attempt > 1 else "")
         for each in status.active
     ]
-    facts = [f"{datetime.now():%H:%M:%S}", _headline(status), *places, f"{status.steps} steps done"]
+    facts = [
+        f"{datetime.now():%H:%M:%S}",
+        _headline(status),
+        *places,
+        f"{count(status.steps, 'step')} done",
+    ]
     return "  ".join(facts)
 
 
@@ -219,6 +224,11 @@ def duration_text(seconds: float) -> str:
         return f"{minutes} min {second:02} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} days {hours % 24} h"
+
+
+def count(number: int, what: str) -> str:
+    """A number of things: `1 step`, `2 steps`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def local_time(stamp: str) -> datetime | None:

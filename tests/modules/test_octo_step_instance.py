@@ -644,10 +644,13 @@ def test_a_third_ctrl_c_leaves_a_hook_that_swallows_interrupts(
                     def step_execute(self):
                         Path("started").touch()
                         while not Path("go").exists():
-                            try:
+                            self.work()
+                    def work(self):
+                        try:
+                            while not Path("go").exists():
                                 time.sleep(0.01)
-                            except KeyboardInterrupt:
-                                Path("swallowed").touch()
+                        except KeyboardInterrupt:
+                            Path("swallowed").touch()
             """
         }
     )
@@ -771,13 +774,13 @@ def test_watch_shows_each_change_and_ends_with_the_run(
     octo: Octo, make_instance: MakeInstance
 ) -> None:
     instance = make_instance(SLOW)
-    with running_slowly(instance) as engine:
-        with started("status", instance, "--watch", cwd=instance) as watch:
-            assert watch.stdout is not None
-            assert "step_node_slow EXECUTE" in watch.stdout.readline()
-            (instance / "go").touch()
-            assert finish(engine)[0] == 0
-            code, out, _ = finish(watch)
+    watching = started("status", instance, "--watch", cwd=instance)
+    with running_slowly(instance) as engine, watching as watch:
+        assert watch.stdout is not None
+        assert "step_node_slow EXECUTE" in watch.stdout.readline()
+        (instance / "go").touch()
+        assert finish(engine)[0] == 0
+        code, out, _ = finish(watch)
     assert code == 0 and "COMPLETE_SUCCESS" in out.splitlines()[-1]
 
 
@@ -905,13 +908,13 @@ def test_jump_says_what_runs_again_and_what_is_passed_over(
 
 def test_jump_of_a_running_engine(octo: Octo, make_instance: MakeInstance) -> None:
     instance = make_instance(SLOW)
-    with running_slowly(instance) as engine:
-        with started("jump", "step_node_last", cwd=instance) as jump:
-            until(lambda: "jump_request_node" in shared(instance), "the request")
-            (instance / "go").touch()
-            code, out, _ = finish(engine)
-            assert code == 0 and "the last one works" in out
-            assert finish(jump)[0] == 0
+    jumping = started("jump", "step_node_last", cwd=instance)
+    with running_slowly(instance) as engine, jumping as jump:
+        until(lambda: "jump_request_node" in shared(instance), "the request")
+        (instance / "go").touch()
+        code, out, _ = finish(engine)
+        assert code == 0 and "the last one works" in out
+        assert finish(jump)[0] == 0
 
 
 def test_make_safe_calls_the_hooks_that_are_owed(octo: Octo, make_instance: MakeInstance) -> None:

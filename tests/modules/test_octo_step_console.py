@@ -1,0 +1,300 @@
+"""What is shown of a run: lines in a pipe, a display on a terminal, JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from octo_instance_dir import create_instance
+from octo_step_console import Area, JsonView, LiveView, PlainView, QuietView, Stream
+from octo_step_status import ActiveNode
+from tests.support import PROJECT, MakeLibrary
+
+Capture = pytest.CaptureFixture[str]
+
+
+def state(node: str, state: str, **facts: object) -> dict[str, Any]:
+    return {"event": "state", "node": node, "state": state, "attempt": 1, **facts}
+
+
+def failure(node: str, error: str, **facts: object) -> dict[str, Any]:
+    return {"event": "step_error", "node": node, "state": "EXECUTE", "error": error, **facts}
+
+
+def screen(output: str) -> list[str]:
+    """What a terminal shows after `output`: it knows line ends, cursor up, and erase below."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[\d;]*[A-Za-z]|[^\x1b]", output):
+        if part == "\n":
+            row, column = row + 1, 0  # the driver of a terminal adds the carriage return
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\r":
+            column = 0
+        elif part.startswith("\x1b") and part.endswith("A"):
+            row -= int(part[2:-1])
+            assert row >= 0, "above the first line"
+        elif part.startswith("\x1b") and part.endswith("J"):
+            lines = [*lines[:row], lines[row][:column]]
+        elif not part.startswith("\x1b"):
+            lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + 1 :]
+            column += 1
+    return [line.rstrip() for line in lines]
+
+
+# --- plain lines ----------------------------------------------------------------------------------
+
+
+def test_a_node_is_one_line_with_the_time_that_its_hooks_took(capfd: Capture) -> None:
+    with PlainView() as view:
+        view.event(state("a", "ENTER", duration_s=1.0))
+        view.event(state("a", "EXECUTE", duration_s=2.25))
+        view.event(state("a", "JUMP", arrow=["x", "y"]))
+    assert capfd.readouterr().out == "==> a: done, 3.2 s -> x + y\n"
+
+
+def test_what_hooks_print_is_passed_on_byte_by_byte(capfdbinary: Any) -> None:
+    with PlainView() as view:
+        view.output("a", b"caf\xe9 \xff\x00")
+        view.output("a", b"\r50%\r")
+        assert capfdbinary.readouterr().out == b"caf\xe9 \xff\x00\r50%\r"
+
+
+def test_a_line_of_the_engine_begins_a_new_line(capfd: Capture) -> None:
+    with PlainView() as view:
+        view.output("a", b"unfinished")
+        view.event(state("a", "JUMP", arrow="x"))
+        view.output("b", b"finished\n")
+        view.event(state("b", "JUMP", arrow="x"))
+    assert re.sub(r", [\d.]+ ms", "", capfd.readouterr().out) == (
+        "unfinished\n==> a: done -> x\nfinished\n==> b: done -> x\n"
+    )
+
+
+def test_a_failure_shows_its_traceback_once_however_often_it_is_tried(capfd: Capture) -> None:
+    event = failure("a", "ValueError: no", traceback="Traceback\n  File x\nValueError: no\n")
+    with PlainView() as view:
+        view.event(event)
+        view.event({"event": "retry", "node": "a", "state": "EXECUTE", "attempt": 2, "delay_s": 3})
+        view.event({**event, "attempt": 2})
+        assert list(view.failed) == ["a"]
+        view.event(state("a", "EXECUTE"))
+        assert not view.failed
+    assert capfd.readouterr().out == (
+        "==> a EXECUTE: FAILED: ValueError: no\n"
+        "    Traceback\n      File x\n    ValueError: no\n"
+        "==> a EXECUTE: attempt 2 in 3.0 s\n"
+        "==> a EXECUTE: FAILED: ValueError: no, attempt 2\n"
+    )
+
+
+def test_processes_that_outlived_a_time_out_are_named(capfd: Capture) -> None:
+    with PlainView() as view:
+        view.event(failure("a", "timed out after 3 s", survivors=["pid 7 (sleep): killed"]))
+    assert "\n    pid 7 (sleep): killed\n" in capfd.readouterr().out
+
+
+def test_an_error_text_cant_play_with_the_terminal(capfd: Capture) -> None:
+    with PlainView() as view:
+        view.event(failure("a", "\x1b[2Jgone\x07", traceback="T\n  \x1b]0;title\x07"))
+    out = capfd.readouterr().out
+    assert "\x1b" not in out and "\x07" not in out and r"\x1b[2Jgone" in out
+
+
+def test_an_event_of_a_newer_engine_is_shown_as_it_is(capfd: Capture) -> None:
+    with PlainView(verbose=True) as view:
+        view.event({"event": "teleport", "node": "a", "where": "there"})
+    assert capfd.readouterr().out == "==> a: teleport where=there\n"
+
+
+def test_quiet_shows_what_goes_wrong_on_stderr(capfd: Capture) -> None:
+    with QuietView() as view:
+        view.event(state("a", "JUMP", arrow="x"))
+        view.event(failure("a", "no"))
+        view.event({"event": "make_safe", "node": "b", "error": "stuck"})
+        view.ending("COMPLETE_SUCCESS", bad=False)
+    assert tuple(capfd.readouterr()) == (
+        "",
+        "==> a EXECUTE: FAILED: no\n==> b: MAKE-SAFE FAILED: stuck\n",
+    )
+
+
+def test_json_is_one_event_a_line_and_nothing_else(capfd: Capture) -> None:
+    with JsonView() as view:
+        view.event({"event": "state", "node": "Öfen"})
+        view.output("a", b"printed")
+        view.ending("the end", bad=True)
+    assert tuple(capfd.readouterr()) == ('{"event":"state","node":"Öfen"}\n', "printed")
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+def test_a_view_is_not_redirected_with_the_standard_streams(capfd: Capture, tmp_path: Path) -> None:
+    kept = os.dup(1)
+    with PlainView() as view, (tmp_path / "log").open("wb") as log:
+        os.dup2(log.fileno(), 1)
+        view.say("seen")
+        os.dup2(kept, 1)
+    os.close(kept)
+    assert capfd.readouterr().out == "==> seen\n"
+    assert (tmp_path / "log").read_bytes() == b""
+
+
+@contextlib.contextmanager
+def stdout_is_a_pipe() -> Iterator[int]:
+    """Yields the reading end."""
+    kept = os.dup(1)
+    reader, writer = os.pipe()
+    os.dup2(writer, 1)
+    os.close(writer)
+    try:
+        yield reader
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def test_a_reader_that_has_gone_silences_a_view() -> None:
+    with stdout_is_a_pipe() as reader, PlainView() as view:
+        os.close(reader)
+        view.say("to nobody")
+        view.output("a", b"to nobody")
+
+
+def test_a_full_pipe_that_must_not_block_is_waited_for() -> None:
+    with stdout_is_a_pipe() as reader:
+        os.set_blocking(1, False)
+        stream = Stream(1)
+    received = bytearray()
+
+    def read() -> None:
+        while data := os.read(reader, 65536):
+            received.extend(data)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    stream.write(b"x" * 1_000_000)
+    stream.close()
+    thread.join(60)
+    os.close(reader)
+    assert len(received) == 1_000_000
+
+
+def test_a_notice_waits_for_no_lock(capfd: Capture) -> None:
+    with PlainView() as view, view._lock:
+        thread = threading.Thread(target=view.notice, args=["pausing"])
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+    assert capfd.readouterr().err == "\n==> pausing\n"
+
+
+# --- the live display -----------------------------------------------------------------------------
+
+
+def test_the_area_stays_below_what_is_written(capfd: Capture) -> None:
+    area = Area(Stream(1))
+    area.draw("first\nsecond")
+    area.write_above(b"one\ntwo\n")
+    area.draw("third")
+    out = capfd.readouterr().out
+    assert screen(out) == ["one", "two", "third", ""]
+    area.clear()
+    assert screen(out + capfd.readouterr().out) == ["one", "two", ""]
+
+
+def test_the_area_is_away_while_a_line_is_unfinished(capfd: Capture) -> None:
+    area = Area(Stream(1))
+    area.draw("area")
+    area.write_above(b"your name? ")
+    area.draw("newer area")
+    out = capfd.readouterr().out
+    assert screen(out) == ["your name?"] and not area.is_shown
+    area.write_above(b"\rdone\n")
+    assert screen(out + capfd.readouterr().out) == ["done name?", "newer area", ""]
+
+
+def test_the_display_shows_what_is_active_and_how_much_is_done(capfd: Capture) -> None:
+    active = [ActiveNode("measure", "EXECUTE", attempt=2)]
+    out = ""
+    with LiveView(lambda: active) as view:
+        view.event(state("before", "JUMP", arrow="on"))
+        view.event(failure("measure", "no"))
+        deadline = time.monotonic() + 60
+        while "attempt 2" not in (out := out + capfd.readouterr().out):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        shown = screen(out)
+        assert re.match(r"[|/\\-]  measure  EXECUTE  attempt 2  \d\.\d s", shown[-3])
+        assert re.match(r"1 step done, \d\.\d s, 1 failing", shown[-2])
+        view.ending("paused", bad=False)
+    shown = screen(out + capfd.readouterr().out)
+    assert shown[-2:] == ["==> paused", ""] and not any("attempt" in line for line in shown)
+
+
+def test_the_display_of_a_wide_fork_is_not_higher_than_a_terminal(capfd: Capture) -> None:
+    active = [ActiveNode(f"branch_{number}", "EXECUTE") for number in range(100)]
+    out = ""
+    with LiveView(lambda: active):
+        deadline = time.monotonic() + 60
+        while "more active" not in (out := out + capfd.readouterr().out):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert "... and 88 more active" in out and out.count("branch_") % 12 == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
+def test_a_hook_may_ask_the_user_on_the_terminal(make_library: MakeLibrary, tmp_path: Path) -> None:
+    import pty
+
+    library = make_library(
+        {
+            "ask": """
+                class step_node_ask:
+                    def step_execute(self):
+                        print("working")
+                        print("hello,", input("your name? "))
+            """
+        }
+    )
+    instance, _ = create_instance(tmp_path / "x", library)
+    arguments = [sys.executable, str(PROJECT / "modules/octo_step_instance.py"), "run"]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ["TERM"] = "xterm"
+        os.chdir(instance.path)
+        os.execv(sys.executable, arguments)
+    out = read_terminal(terminal, "your name? ")
+    os.write(terminal, b"Octo\n")
+    out += read_terminal(terminal, None)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, out
+    shown = screen(out.replace("\r\n", "\n"))
+    assert shown[:3] == ["working", "your name? Octo", "hello, Octo"]
+    assert shown[3].startswith("==> step_node_ask: done, ")
+    assert shown[4].startswith("==> COMPLETE_SUCCESS (1 step, ") and shown[5:] == [""]
+
+
+def read_terminal(terminal: int, expected: str | None) -> str:
+    """What comes from a terminal up to the expected text, or up to its end."""
+    found = ""
+    while expected is None or expected not in found:
+        assert select.select([terminal], [], [], 60)[0], f"waited in vain after {found!r}"
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # Linux says so when the other side has ended
+            return found
+        if not data:
+            return found
+        found += data.decode()
+    return found
