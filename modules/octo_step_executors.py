@@ -29,10 +29,9 @@ from octo_step_hooks import (
     perform,
 )
 from octo_step_output import Redirection, StepOutput, ThreadRedirection
+from octo_step_processes import own_descendants, still_running
 
 if TYPE_CHECKING:
-    import psutil
-
     from octo_step_worker_pool import WorkerPool
 
 __all__ = [
@@ -150,7 +149,8 @@ class Executor(ABC):
     def close(self) -> list[str]:
         """Ends what runs; returns a line for each process or thread that a hook left behind.
 
-        Threads can't be ended: one that is not a daemon keeps the interpreter from exiting.
+        What hooks in worker processes started is killed. What hooks in this process started runs
+        on; a thread among it that is not a daemon keeps the interpreter from exiting.
         """
         if self._closed:
             return []
@@ -385,7 +385,7 @@ class _Bystanders:
 
     def __init__(self) -> None:
         self._threads = set(threading.enumerate())
-        self._processes = _descendants()
+        self._processes = own_descendants()
 
     def left_behind(self) -> list[str]:
         """A line for each other one; not for threads that let the interpreter exit (daemons)."""
@@ -394,24 +394,7 @@ class _Bystanders:
             for thread in threading.enumerate()
             if not thread.daemon and thread not in self._threads
         ]
-        new = _descendants() - self._processes
-        if new:
-            from octo_step_processes import still_running
-
-            lines += still_running(new)
-        return lines
-
-
-def _descendants() -> set[psutil.Process]:
-    """The running descendants of this process; costs one system call where it has no child."""
-    if hasattr(os, "waitid"):
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return set()
-    from octo_step_processes import own_descendants  # psutil takes its time to import
-
-    return own_descendants()
+        return lines + still_running(own_descendants() - self._processes)
 
 
 def _take(calls: list[HookCall], call: HookCall) -> HookCall | None:

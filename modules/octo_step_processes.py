@@ -4,6 +4,8 @@ A worker process leads a process group of its own, and carries `MARK` with a val
 environment. So what a hook started is found although it left the group (`setsid`) or its parent has
 ended (a daemon): by group, by descent, or by the mark that it inherited. On Windows there are no
 groups: there by descent and mark only.
+
+psutil is imported when it is used: most runs end nothing, and a worker has to start fast.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import os
 import signal
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 MARK: Final = "OCTO_STEP_WORKER"
 GRACE_S: Final = 2.0
@@ -59,8 +62,23 @@ def kill_own_group() -> None:
 
 
 def own_descendants() -> set[psutil.Process]:
-    """The running processes that descend from this one."""
+    """The running processes that descend from this one; one system call where there are none."""
+    if hasattr(os, "waitid"):
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return set()
+    import psutil
+
     return set(_running(psutil.Process().children(recursive=True)))
+
+
+def wait_for_end(pid: int) -> None:
+    """Returns when a process has ended that need not be a child of this one."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        psutil.Process(pid).wait()
 
 
 def still_running(processes: Iterable[psutil.Process]) -> list[str]:
@@ -70,6 +88,8 @@ def still_running(processes: Iterable[psutil.Process]) -> list[str]:
 
 def _strays(leader: int, mark: str) -> set[psutil.Process]:
     """The running processes that a worker's hooks started and that are not in its group."""
+    import psutil
+
     found: set[psutil.Process] = set()
     with contextlib.suppress(psutil.Error):
         found.update(psutil.Process(leader).children(recursive=True))
@@ -82,8 +102,10 @@ def _strays(leader: int, mark: str) -> set[psutil.Process]:
 
 def _group(leader: int) -> set[psutil.Process]:
     """The running processes of the group."""
+    import psutil
+
     if not _HAS_GROUPS:
-        return {psutil.Process(leader)} if psutil.pid_exists(leader) else set()
+        return {p for p in psutil.process_iter() if p.pid == leader}
     return {p for p in psutil.process_iter() if _in_group(p.pid, leader) and _runs(p)}
 
 
@@ -103,6 +125,8 @@ def _signal_group(leader: int, number: int) -> None:
 
 
 def _end_all(processes: Iterable[psutil.Process], *, kill: bool) -> None:
+    import psutil
+
     for process in processes:
         with contextlib.suppress(psutil.Error):  # gone, or not ours: what still runs is told later
             process.kill() if kill else process.terminate()
@@ -113,6 +137,8 @@ def _running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 def _runs(process: psutil.Process) -> bool:
+    import psutil
+
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -126,6 +152,8 @@ def _lines(told: dict[psutil.Process, str]) -> list[str]:
 
 def _describe(process: psutil.Process) -> str:
     """`pid command`, the command shortened."""
+    import psutil
+
     try:
         command = " ".join(process.cmdline()) or process.name()
     except psutil.Error:

@@ -30,6 +30,7 @@ from typing import Any, BinaryIO, Final
 
 from octo_step_hooks import HookResult, NodeObjects, NodeSource
 from octo_step_output import OPEN_LOG, Redirection
+from octo_step_processes import kill_own_group, wait_for_end
 
 _LOOK_EVERY_MS: Final = 1000
 
@@ -123,12 +124,8 @@ def _watch_engine(requests: int, engine: int) -> None:
         while os.getppid() == engine and not poll.poll(_LOOK_EVERY_MS):
             pass
     else:
-        import psutil
-
-        psutil.Process(engine).wait()
+        wait_for_end(engine)
     try:
-        from octo_step_processes import kill_own_group  # imports psutil, which takes its time
-
         kill_own_group()
     finally:
         os._exit(1)

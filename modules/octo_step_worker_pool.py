@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from octo_step_hooks import HookCall, HookResult, NodeSource, failed, interrupted, printable
 from octo_step_output import NodeLog, StepOutput
@@ -35,6 +35,7 @@ STARTING_S: Final = 60.0
 _LAST_WORDS: Final = 2_000
 _LAST_REPLY_S: Final = 0.5
 
+Ending = Literal["", "timed out", "interrupted", "died", "disturbed", "closed"]
 Post = Callable[[Callable[[], None]], None]
 
 
@@ -221,7 +222,7 @@ class _Worker:
     Attributes:
         ready: It has started, and reads requests.
         job: The call that it carries out.
-        ending: Why it is being ended: "timed out", "interrupted", "died", "disturbed", "closed".
+        ending: Why it is being ended, or "".
         exited: Set when the process has exited.
         last_words: When it has been ended, the end of what it said outside hooks.
     """
@@ -229,7 +230,7 @@ class _Worker:
     def __init__(self, source: NodeSource, directory: Path, post: Post) -> None:
         self.ready = False
         self.job: _Job | None = None
-        self.ending = ""
+        self.ending: Ending = ""
         self.exited = threading.Event()
         self.last_words = ""
         self._post = post
@@ -275,7 +276,7 @@ class _Worker:
         with contextlib.suppress(OSError):  # it has died: noticed by its exit
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
 
-    def end(self, why: str) -> None:
+    def end(self, why: Ending) -> None:
         """Begins to end the process and its group, once; posts `ended` when they have."""
         if not self.ending:
             self.ending = why
