@@ -327,4 +327,4 @@ def _no_instance(path: Path, what: str) -> OctoError:
     siblings = path.parent.glob(f"*/{PARAMETER_FILE_NAME}") if path.parent.is_dir() else []
     near = did_you_mean(path.name, [file.parent.name for file in siblings])
     make = "make one: octo_step_instance.py create INSTANCE --library LIBRARY"
-    return InstanceError(f"{path}: {what}", hint=f"{near} {make}".strip())
+    return InstanceError(f"{path}: {what}", hint=f"{near}\n  or {make}" if near else make)
