@@ -10,7 +10,7 @@ The rules, for reading and for writing:
 - No key twice in an object, no NaN or infinity, no integer beyond 64 bits, no lone surrogate, no
   more than 254 levels of nesting.
 - Written with two spaces of indentation, keys in the order they came, a newline at the end: the
-  bytes that orjson writes too.
+  bytes that orjson writes too (some versions write the exponent of a float in another way).
 """
 
 from __future__ import annotations
@@ -299,10 +299,16 @@ def _write_text(value: str) -> str:
 
 
 def _write_float(value: float) -> str:
+    """As orjson 3.13 writes it: no exponent from 1e-5 up to 1e16, and none with leading zeros."""
     if value - value != 0.0:
         raise JsonValueError(f"{value} is not a JSON number")
-    mantissa, exponential, exponent = float.__repr__(value).partition("e")
-    return f"{mantissa}e{int(exponent)}" if exponential else mantissa
+    digits, _, exponent = float.__repr__(value).partition("e")
+    if not exponent:
+        return digits
+    if exponent == "-05":
+        sign, digits = ("-", digits[1:]) if value < 0 else ("", digits)
+        return f"{sign}0.0000{digits.replace('.', '')}"
+    return f"{digits}e{int(exponent):+d}"
 
 
 def _write_container(value: Any, newline: str, depth: int) -> str:

@@ -154,7 +154,7 @@ class FileLock:
         else:
             holder = f"pid {pid}{_command(pid)}"
         return LockTimeoutError(
-            f"{self.path}: {holder} held the lock for longer than {allowed:g} s",
+            f"{self.path}: still locked by {holder} after {allowed:g} s",
             hint="wait for it, or end that process; OCTO_LOCK_TIMEOUT sets how long to wait",
             path=self.path,
             holder_pid=pid,
@@ -448,7 +448,7 @@ def _listed(directory: str) -> list[str]:
 def _command(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().rstrip(b"\0").decode(errors="replace").split("\0")
+            words = file.read().replace(b"\0", b" ").decode(errors="replace").split()
     except OSError:
         return ""
     command = " ".join(words)

@@ -29,7 +29,7 @@ import time
 import octo_atomic_file
 import octo_json_groups
 from octo_atomic_file import create_file, read_file, replace_file
-from octo_errors import LockTimeoutError, ParameterFileError, ParameterValueError, WaitTimeoutError
+from octo_errors import LockFileError, ParameterFileError, ParameterValueError, WaitTimeoutError
 from octo_json_groups import Groups, GroupsText, fill_missing
 from octo_json_strict import JsonTextError, JsonValueError
 from octo_lock import DEFAULT_TIMEOUT, FileLock, held_here
@@ -142,23 +142,26 @@ class LockedJsonFile:
             ParameterFileError: The file can't be read or understood.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        groups, seen = self.read(), self._known
-        while not condition(groups):
-            while (text := self._current()[0]) is seen:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise WaitTimeoutError(
-                        f"{self.path}: what was waited for did not come within {timeout:g} s",
-                        hint="look at the file, or wait longer",
-                        path=self.path,
-                    )
-                time.sleep(WAIT_INTERVAL)
-            groups, seen = text.parse(), text
-        return groups
+        self.read()  # which makes the file if there is none
+        seen = None
+        while True:
+            text = self._current()[0]
+            if text is not seen:
+                seen, groups = text, text.parse()
+                if condition(groups):
+                    return groups
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"{self.path}: what was waited for did not come within {timeout:g} s",
+                    hint="look at the file, or wait longer",
+                    path=self.path,
+                )
+            time.sleep(WAIT_INTERVAL)
 
     def sync(self) -> None:
-        """Make the safety copy equal to the file, for a moment after which little will change.
+        """Make the safety copy equal to the file: for the end of a run, or a long rest.
 
-        With "power" there is nothing left to do.
+        With "power", and where there is no file yet, there is nothing to do.
 
         Raises:
             LockTimeoutError, LockFileError, ParameterFileError: as `transaction`.
@@ -167,9 +170,12 @@ class LockedJsonFile:
             return
         with self._lock:
             try:
-                replace_file(self.safety_copy, *read_file(self.path), sync=True)
+                text, status = self._current()
+                replace_file(self.safety_copy, text.source, status, sync=True)
+            except FileNotFoundError:
+                return
             except OSError as error:
-                raise self._unusable("synced", error) from error
+                raise self._unusable("copied", error) from error
 
     def repair(self, defaults: Defaults | None = None, *, from_copy: bool = True) -> Repair | None:
         """Move a file that can't be understood aside, and put a good one in its place.
@@ -378,7 +384,7 @@ class Transaction:
         """Write what has changed, if anything has."""
         file = self._file
         if not file._lock.is_held:
-            raise LockTimeoutError(
+            raise LockFileError(
                 f"{file.path}: this process was forked inside a transaction",
                 hint="the parent has the lock and ends the transaction; begin a new one here",
                 path=file.path,
