@@ -133,7 +133,8 @@ class Executor(ABC):
                         break
                 if self._pool is not None:
                     self._pool.end_overdue()
-        results, self._results = self._results, []
+        results = self._results.copy()
+        self._results.clear()
         self._outstanding -= len(results)
         return results
 
@@ -179,7 +180,7 @@ class Executor(ABC):
         """Ends the kind's own means; returns a line for each hook that can't be ended."""
         return []
 
-    def _workers_pool(self) -> WorkerPool:
+    def _worker_pool(self) -> WorkerPool:
         if self._pool is None:
             from octo_step_worker_pool import WorkerPool  # a run without workers doesn't pay for it
 
@@ -189,12 +190,9 @@ class Executor(ABC):
                 self._workers,
                 self._output,
                 self._posted.put,
-                self._results_append,
+                self._results.append,
             )
         return self._pool
-
-    def _results_append(self, result: HookResult) -> None:
-        self._results.append(result)
 
     def _carry_out(self, posted: Callable[[], None] | None) -> bool:
         """Calls what a thread posted; True for a `wake`."""
@@ -252,7 +250,7 @@ class SerialExecutor(Executor):
             return False
         call = self._calls.popleft()
         if call.node in self._in_workers:
-            self._workers_pool().submit(call)
+            self._worker_pool().submit(call)
         else:
             self._results.append(self._run(call))
         return True
@@ -290,7 +288,7 @@ class ProcessExecutor(Executor):
     """Runs every hook in a worker process."""
 
     def _accept(self, call: HookCall) -> None:
-        self._workers_pool().submit(call)
+        self._worker_pool().submit(call)
 
 
 class ThreadExecutor(Executor):
@@ -312,7 +310,7 @@ class ThreadExecutor(Executor):
 
     def _accept(self, call: HookCall) -> None:
         if call.node in self._in_workers:
-            self._workers_pool().submit(call)
+            self._worker_pool().submit(call)
             return
         self._running.append(call)
         if self._threads < min(len(self._running), self._workers):

@@ -58,7 +58,7 @@ class HookResult:
 
 @dataclass(frozen=True)
 class NodeSource:
-    """Where node classes come from: a library, and the module of each node.
+    """Where node classes come from: a library (an absolute path), and the module of each node.
 
     Any object with these three attributes and `make` serves; a worker process makes its own
     objects from `library`, the node's module and `verbose`.

@@ -35,22 +35,11 @@ def end_group(leader: int, mark: str, *, tell_group: bool) -> list[str]:
     The leader must not have been reaped, or its number may be another's by now. Returns a line for
     each process that had left the group; with `tell_group` for each member but the leader too.
     """
-    told = {process: _describe(process) for process in _strays(leader, mark)}
-    if tell_group:
-        told |= {p: _describe(p) for p in _group(leader) if p.pid != leader}
-    _signal_group(leader, signal.SIGTERM)
-    _end_all(told, kill=False)
-    deadline = time.monotonic() + GRACE_S
-    while time.monotonic() < deadline and (_group(leader) or _running(told)):
-        time.sleep(_LOOK_EVERY_S)
-    for _ in range(_KILL_ROUNDS):  # a process may start another one while it is being killed
-        told |= {process: _describe(process) for process in _strays(leader, mark)}
+    try:
+        return _end_group(leader, mark, tell_group)
+    except Exception as exc:  # where processes can't be listed, the group at least is ended
         _signal_group(leader, _SIGKILL)
-        _end_all(told, kill=True)
-        if not _group(leader) and not _running(told):
-            break
-        time.sleep(_LOOK_EVERY_S)
-    return _lines(told)
+        return [f"{leader}: the processes that it started could not be looked for: {exc}"]
 
 
 def kill_own_group() -> None:
@@ -84,6 +73,25 @@ def wait_for_end(pid: int) -> None:
 def still_running(processes: Iterable[psutil.Process]) -> list[str]:
     """A line for each of the processes that runs."""
     return _lines({process: _describe(process) for process in _running(processes)})
+
+
+def _end_group(leader: int, mark: str, tell_group: bool) -> list[str]:
+    told = {process: _describe(process) for process in _strays(leader, mark)}
+    if tell_group:
+        told |= {p: _describe(p) for p in _group(leader) if p.pid != leader}
+    _signal_group(leader, signal.SIGTERM)
+    _end_all(told, kill=False)
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline and (_group(leader) or _running(told)):
+        time.sleep(_LOOK_EVERY_S)
+    for _ in range(_KILL_ROUNDS):  # a process may start another one while it is being killed
+        told |= {process: _describe(process) for process in _strays(leader, mark)}
+        _signal_group(leader, _SIGKILL)
+        _end_all(told, kill=True)
+        if not _group(leader) and not _running(told):
+            break
+        time.sleep(_LOOK_EVERY_S)
+    return _lines(told)
 
 
 def _strays(leader: int, mark: str) -> set[psutil.Process]:

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import octo_step_worker_pool
@@ -67,6 +69,21 @@ class TestWorkerProcess:
         assert not result.timed_out
         assert bench.log("step_node_a").startswith(b"last words\n")
         assert bench.call("a", "step_exit").error is None
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+    def test_workers_that_died_leave_no_thread_and_no_open_file(
+        self, make_bench: MakeBench
+    ) -> None:
+        def held() -> tuple[int, int]:
+            return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+        bench = make_bench("processes", a=doing("os._exit(7)"))
+        bench.call("a", "step_execute")
+        until(lambda: threading.active_count() <= 2)  # this one, and the one that follows output
+        before = held()
+        for _ in range(3):
+            bench.call("a", "step_execute")
+        until(lambda: held() == before)
 
     def test_a_hook_that_writes_into_the_replies_is_an_error(self, make_bench: MakeBench) -> None:
         bench = make_bench(
@@ -189,6 +206,22 @@ class TestTimeout:
         pid, told = survivor.split(" ", 1)
         assert told == "sleep 3600: killed"
         assert not runs(int(pid))
+
+    def test_where_processes_cannot_be_listed_the_group_is_ended_and_that_is_told(
+        self, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused() -> None:
+            raise PermissionError("/proc")
+
+        bench = make_bench(
+            "serial",
+            a=doing("print(subprocess.Popen(['sleep', '3600']).pid, flush=True)", "time.sleep(60)"),
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(psutil, "process_iter", refused)
+            (told,) = self.timed_out(bench).survivors
+        assert told.endswith(": the processes that it started could not be looked for: /proc")
+        until(lambda: not any(map(runs, self.pids(bench))))
 
     def test_the_time_to_import_the_module_does_not_count(self, make_bench: MakeBench) -> None:
         slow = f"time.sleep({self.LIMIT * 3})\n{doing('pass')}"
