@@ -1,8 +1,14 @@
-"""The grammar of `octo_step_instance.py`: its commands and options. Needs nothing but argparse."""
+"""The grammar of `octo_step_instance.py`: its commands and options. Needs nothing but argparse.
+
+COMMANDS is the table of commands. To start fast, only the parser of the command at hand is made;
+`get_parser` makes the whole, for `--help` and the man page.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 from octo_errors import UsageError, did_you_mean
 
@@ -31,35 +37,37 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: It doesn't fit the grammar; says the nearest right names.
     """
-    parser = get_parser()
-    commands = parser.commands
     if not arguments:
-        raise UsageError("a command is missing", hint=f"one of: {', '.join(commands)}")
-    command = arguments[0]
-    if not command.startswith("-") and command not in commands:
-        hint = did_you_mean(command, commands) or f"the commands are: {', '.join(commands)}"
-        if any(each in commands for each in arguments[1:]):
-            hint = f"the command comes first: {parser.prog} {_command_first(arguments, commands)}"
-        raise UsageError(f"no command {command!r}", hint=hint)
-    known, extra = parser.parse_known_args(arguments)
+        raise UsageError("a command is missing", hint=f"one of: {', '.join(COMMANDS)}")
+    name, *rest = arguments
+    if name.startswith("-"):
+        get_parser().parse_args([name])  # --help ends here
+    if name not in COMMANDS:
+        raise UsageError(f"no command {name!r}", hint=_right_command(name, rest))
+    parser = Parser(prog=f"{_program()} {name}", description=_description(name))
+    COMMANDS[name][1](parser)
+    parsed, extra = parser.parse_known_args(rest)
     if extra:
-        commands[known.command].refuse(extra)
-    if known.command == "jump":  # the words are told apart by what they name, see `jump`
-        known.instance = None
-    return known
+        parser.refuse(extra[0].partition("=")[0])
+    parsed.command = name
+    return parsed
 
 
 def get_parser() -> Parser:
-    """The parser, also for the man page."""
+    """The parser of all commands."""
     parser = Parser(
+        prog=_program(),
         description="Create, run, watch and steer instances of step libraries.",
         epilog=EXIT_CODES,
     )
-    add = parser.add_commands()
-    _add_library_commands(add)
-    _add_looking_commands(add)
-    _add_running_commands(add)
-    _add_steering_commands(add)
+    group = parser.add_subparsers(
+        dest="command", metavar="COMMAND [INSTANCE] [options]", title="commands"
+    )
+    for name, (summary, add_options) in COMMANDS.items():
+        command = group.add_parser(
+            name, help=summary.partition("\n")[0], description=_description(name)
+        )
+        add_options(command)
     return parser
 
 
@@ -67,58 +75,36 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises UsageError, and takes no abbreviations."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(allow_abbrev=False, **options)
-        self.commands: dict[str, Parser] = {}
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
         raise UsageError(message, hint=f"see: {self.prog} --help")
 
-    def refuse(self, extra: Sequence[str]) -> NoReturn:
-        """Raise UsageError for words that are left over."""
-        word = extra[0].partition("=")[0]
+    def refuse(self, word: str) -> NoReturn:
+        """Raise UsageError for a word that no option or argument of this parser takes."""
         if not word.startswith("-"):
             self.error(f"one word too many: {word!r}")
-        options = [name for action in self._actions for name in action.option_strings]
-        hint = did_you_mean(word, [name for name in options if name.startswith("--")])
-        raise UsageError(
-            f"{self.prog} has no option {word!r}", hint=hint or f"see: {self.prog} --help"
-        )
-
-    def add_commands(self) -> Callable[..., Parser]:
-        """Returns a function that adds a command."""
-        group = self.add_subparsers(
-            dest="command", metavar="COMMAND [INSTANCE] [options]", title="commands"
-        )
-
-        def add(name: str, summary: str, more: str = "", *, instance: bool = True) -> Parser:
-            description = f"{summary[0].upper()}{summary[1:]}.{more and chr(10) * 2}{more}"
-            command = group.add_parser(name, help=summary, description=description)
-            if instance:
-                text = "directory of the instance (default: the current directory)"
-                command.add_argument("instance", nargs="?", metavar="INSTANCE", help=text)
-            self.commands[name] = command
-            return command
-
-        return add
+        options = [name for name in self._option_string_actions if name.startswith("--")]
+        hint = did_you_mean(word, options) or f"see: {self.prog} --help"
+        raise UsageError(f"{self.prog} has no option {word!r}", hint=hint)
 
 
-def _add_library_commands(add: Callable[..., Parser]) -> None:
-    command = add("list", "show the step libraries found and their nodes", instance=False)
-    command.add_argument(
-        "--library-path", metavar="DIR", help="look in this directory first for libraries"
-    )
-    command = add("new-library", "make a small library to start from", instance=False)
+# --- the options of each command ------------------------------------------------------------------
+
+
+def _list(command: Parser) -> None:
+    command.add_argument("--library-path", metavar="DIR", help="look for libraries there first")
+
+
+def _new_library(command: Parser) -> None:
     command.add_argument(
         "name", metavar="NAME", help="made in ./step_library; with a separator in it, a path"
     )
-    command = add(
-        "validate",
-        "check a library, or an instance and its library",
-        "Shows every problem with file and line; exit code 2 if one is an error.",
-        instance=False,
-    )
+
+
+def _validate(command: Parser) -> None:
     command.add_argument(
         "instance",
         nargs="?",
@@ -126,7 +112,9 @@ def _add_library_commands(add: Callable[..., Parser]) -> None:
         help="an instance's directory, or a library's name or path (default: current directory)",
     )
     command.add_argument("--library", metavar="LIB", help="check this library, by name or path")
-    command = add("create", "make an instance of a library", instance=False)
+
+
+def _create(command: Parser) -> None:
     command.add_argument("path", metavar="INSTANCE", help="the directory to make")
     command.add_argument(
         "--library", metavar="LIB", required=True, help="the library's name or path"
@@ -134,20 +122,31 @@ def _add_library_commands(add: Callable[..., Parser]) -> None:
     command.add_argument("--first", metavar="NODE", help="begin at this node")
 
 
-def _add_looking_commands(add: Callable[..., Parser]) -> None:
-    command = add("status", "show where a run stands, since when, and what is next")
+def _instance(command: Parser) -> None:
+    command.add_argument(
+        "instance",
+        nargs="?",
+        metavar="INSTANCE",
+        help="directory of the instance (default: the current directory)",
+    )
+
+
+def _status(command: Parser) -> None:
+    _instance(command)
     command.add_argument("--json", action="store_true", help="as one JSON object")
     command.add_argument(
         "--watch", action="store_true", help="show every change until no engine runs the instance"
     )
-    command = add("history", "show the events of the runs")
+
+
+def _history(command: Parser) -> None:
+    _instance(command)
     command.add_argument("--json", action="store_true", help="as JSON lines, with all details")
     command.add_argument("-n", "--last", type=_positive, metavar="N", help="the latest N only")
-    command = add(
-        "graph",
-        "draw the graph with the current state marked",
-        "SVG, DOT and Mermaid need no other program; PNG and PDF need Graphviz' `dot`.",
-    )
+
+
+def _graph(command: Parser) -> None:
+    _instance(command)
     command.add_argument(
         "-o",
         "--output",
@@ -162,12 +161,8 @@ def _add_looking_commands(add: Callable[..., Parser]) -> None:
     )
 
 
-def _add_running_commands(add: Callable[..., Parser]) -> None:
-    command = add(
-        "run",
-        "start a run, or go on with it",
-        "Ctrl-C pauses after the present hook; a second one interrupts the hook.",
-    )
+def _run(command: Parser) -> None:
+    _single(command)
     command.add_argument("--max-steps", type=_positive, metavar="N", help="pause after N nodes")
     command.add_argument("--until", metavar="NODE", help="pause before this node is entered")
     command.add_argument(
@@ -194,13 +189,10 @@ def _add_running_commands(add: Callable[..., Parser]) -> None:
         metavar=_choice(DURABILITIES),
         help="what saved state survives: kill -9 (process, the default), or power loss too",
     )
-    _add_view(command)
-    _add_view(add("step", "perform ENTER and EXECUTE of the current node"))
-    _add_view(add("advance", "perform ADVANCE, EXIT and JUMP of the current node"))
-    _add_view(add("make-safe", "call step_make_safe of the nodes that are armed"))
 
 
-def _add_view(command: Parser) -> None:
+def _single(command: Parser) -> None:
+    _instance(command)
     command.add_argument("-v", "--verbose", action="store_true", help="show every state of a node")
     shown = command.add_mutually_exclusive_group()
     shown.add_argument(
@@ -213,29 +205,81 @@ def _add_view(command: Parser) -> None:
     )
 
 
-def _add_steering_commands(add: Callable[..., Parser]) -> None:
-    pause = add("pause", "let a run rest after the present hook")
-    stop = add("stop", "end a run without success; armed nodes are made safe")
-    jump = add(
-        "jump",
-        "let a run go on at another node",
-        "Says what is left, what runs again, and what is passed over.",
-        instance=False,
-    )
-    jump.usage = f"{jump.prog} [-h] [--no-wait] [INSTANCE] NODE"
-    jump.add_argument(
+def _steer(command: Parser) -> None:
+    _instance(command)
+    _no_wait(command)
+
+
+def _jump(command: Parser) -> None:
+    command.usage = f"{command.prog} [-h] [--no-wait] [INSTANCE] NODE"
+    command.add_argument(
         "words",
         nargs="+",
         metavar="[INSTANCE] NODE",
         help="the node; before it the instance (default: the current directory)",
     )
-    for command in (pause, stop, jump):
-        command.add_argument(
-            "--no-wait",
-            action="store_true",
-            help="don't wait until the running engine has done it (needed inside a hook)",
-        )
-    add("reset", "put the state into the archive, and begin anew")
+    command.set_defaults(instance=None)
+    _no_wait(command)
+
+
+def _no_wait(command: Parser) -> None:
+    command.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="don't wait until a running engine has done it (needed inside a hook)",
+    )
+
+
+COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
+    "list": ("show the step libraries found and their nodes", _list),
+    "new-library": ("make a small library to start from", _new_library),
+    "validate": (
+        "check a library, or an instance and its library\n"
+        "Shows every problem with file and line; exit code 2 if one is an error.",
+        _validate,
+    ),
+    "create": ("make an instance of a library", _create),
+    "status": ("show where a run stands, since when, and what is next", _status),
+    "history": ("show the events of the runs", _history),
+    "graph": (
+        "draw the graph with the current state marked\n"
+        "SVG, DOT and Mermaid need no other program; PNG and PDF need Graphviz' `dot`.",
+        _graph,
+    ),
+    "run": (
+        "start a run, or go on with it\n"
+        "Ctrl-C pauses after the present hook; a second one interrupts the hook.",
+        _run,
+    ),
+    "step": ("perform ENTER and EXECUTE of the current node", _single),
+    "advance": ("perform ADVANCE, EXIT and JUMP of the current node", _single),
+    "make-safe": ("call step_make_safe of the nodes that are armed", _single),
+    "pause": ("let a run rest after the present hook", _steer),
+    "stop": ("end a run without success; armed nodes are made safe", _steer),
+    "jump": (
+        "let a run go on at another node\n"
+        "Says what is left, what runs again, and what is passed over.",
+        _jump,
+    ),
+    "reset": ("put the state into the archive, and begin anew", _instance),
+}
+
+
+def _program() -> str:
+    return os.path.basename(sys.argv[0])  # noqa: PTH119  (pathlib is slow to load)
+
+
+def _description(name: str) -> str:
+    summary, _, more = COMMANDS[name][0].partition("\n")
+    return f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{more}" if more else "")
+
+
+def _right_command(name: str, rest: list[str]) -> str:
+    for place, word in enumerate(rest):
+        if word in COMMANDS:
+            words = [word, name, *rest[:place], *rest[place + 1 :]]
+            return f"the command comes first: {_program()} {' '.join(words)}"
+    return did_you_mean(name, COMMANDS) or f"the commands are: {', '.join(COMMANDS)}"
 
 
 def _positive(text: str) -> int:
@@ -257,8 +301,3 @@ def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
 
 def _choice(choices: Sequence[str]) -> str:
     return "{" + ",".join(choices) + "}"
-
-
-def _command_first(arguments: Sequence[str], commands: dict[str, Parser]) -> str:
-    place = next(i for i, each in enumerate(arguments) if each in commands)
-    return " ".join([arguments[place], *arguments[:place], *arguments[place + 1 :]])
