@@ -20,18 +20,21 @@ def write_man_pages(directory: Path) -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     directory.mkdir(parents=True, exist_ok=True)
     for command, entry_point in project["scripts"].items():
-        sys.argv = [command]  # argparse takes the program's name from here
+        sys.argv = [command]  # the name that argparse gives to the parsers of subcommands
         parser = importlib.import_module(entry_point.partition(":")[0]).get_parser()
-        page = Manpage(parser)
+        parser.prog = command
+        page = Manpage(parser, format="single-commands-section")
         page.source = f"{project['name']} {project['version']}"
         page.manual = "Octo Step Engine"
         page.description = (parser.description or "").partition("\n")[0]
+        if parser.epilog:  # its lines are to stay as they are
+            page.add_section("comments", "=", f".nf\n{page.format_text(parser.epilog)}\n.fi")
         (directory / f"{command}.1").write_text(str(page), encoding="utf-8")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    os.environ["COLUMNS"] = "100"  # a page must not depend on the terminal it was made in
+    os.environ["COLUMNS"] = "80"  # a page must not depend on the terminal it was made in
     sys.path.insert(0, str(PROJECT / "modules"))
     write_man_pages(Path(sys.argv[1]))
