@@ -14,11 +14,12 @@ from octo_errors import UsageError
 FIRST = '''\
 """The first step: adds up the numbers that the parameter file holds."""
 
-from octo_step_engine_parameters import octo_step_engine_parameters
+from stepnode_baseclass import stepnode_baseclass
 
 
-# A step node is a class whose name starts with step_node_, in a file of the same name.
-class step_node_add:
+# A step node is a class whose name starts with step_node_, in a file whose name does so, too. The
+# base class is a help, not a must: it brings get, set and increment for the parameter file.
+class step_node_add(stepnode_baseclass):
     """Adds numbers up."""  # shown by `octo_step_instance.py list` and in the drawn graph
 
     # How the node is drawn and run. Every key may be left out.
@@ -42,39 +43,27 @@ class step_node_add:
     # Written into the parameter file when an instance is created, and never over a value there.
     step_node_params_dict_init = {"step_node_add": {"numbers": [1, 2, 3]}}
 
-    def __init__(self, name, verbose_flag=False):
-        self.name = name
-        self.verbose_flag = verbose_flag  # true in `run -v`
-        self.params = octo_step_engine_parameters()
-        self.file = (
-            self.params.get_default_param_dict(),
-            self.params.get_default_param_file_name(),
-            self.params.get_default_param_lock_file_name(),
-        )
-
     # The hooks, in the order in which they are called; each may be left out. Return 0 (or nothing)
     # for success. Anything else, or an exception, is a failure: it is tried again, see max_retries.
 
     def step_entry(self):
         if self.verbose_flag:
             print("This is printed by `run -v` only.")
-        return 0
 
     def step_execute(self):
         """The work. After a crash it may run again: let it do no harm twice."""
-        numbers = self.params.read_json_dict(*self.file)["step_node_add"]["numbers"]
-        self.params.update_json_dict(*self.file, "step_node_add", "sum", sum(numbers))
+        numbers = self.get("step_node_add", "numbers")
+        self.set("step_node_add", "sum", sum(numbers))
         print(f"The sum of {numbers} is {sum(numbers)}.")
-        return 0
 
     # def step_advance(self):
     #     return "to_report"  # an arrow key; a list of keys starts several nodes at once
 
     # def step_exit(self):
-    #     return 0
+    #     ...
 
     # def step_make_safe(self):  # switch off what step_execute switched on, when a run fails
-    #     return 0
+    #     ...
 '''
 
 SECOND = '''\
@@ -82,23 +71,16 @@ SECOND = '''\
 
 from pathlib import Path
 
-from octo_step_engine_parameters import octo_step_engine_parameters
+from stepnode_baseclass import stepnode_baseclass
 
 
-class step_node_report:
+class step_node_report(stepnode_baseclass):
     """Writes report.txt. No arrow leads on from here, so the run ends with success."""
 
     def step_execute(self):
-        params = octo_step_engine_parameters()
-        values = params.read_json_dict(
-            params.get_default_param_dict(),
-            params.get_default_param_file_name(),
-            params.get_default_param_lock_file_name(),
-        )
         # Hooks run in the directory of the instance: this file is made there.
-        Path("report.txt").write_text(f"sum: {values['step_node_add']['sum']}\\n")
+        Path("report.txt").write_text(f"sum: {self.get('step_node_add', 'sum')}\\n")
         print("Wrote report.txt.")
-        return 0
 '''
 
 FILES = {"step_node_add.py": FIRST, "step_node_report.py": SECOND}

@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 MARK = "==> "  # begins each line of the engine's own among what hooks print
-TROUBLE = {"step_error", "library_changed", "interrupted", "log_mended"}
+TROUBLE = {
+    "step_error",
+    "interrupted",
+    "jump_refused",
+    "library_changed",
+    "left_running",
+    "log_mended",
+}
 QUIET = {"state", "join_wait", "run_start", "resume"}  # shown if verbose
 REFRESH_S = 0.125
 ROWS = 12  # of the live display
@@ -91,7 +98,9 @@ class PlainView:
 
     def __init__(self, *, verbose: bool = False) -> None:
         self.out, self.err = Stream(1), Stream(2)
-        self.failed: dict[str, None] = {}  # nodes with a failure and no success after it
+        self.failed: dict[
+            str, str
+        ] = {}  # node -> the state that failed, and hasn't succeeded since
         self.began = False
         self.steps = 0
         self._verbose = verbose
@@ -148,11 +157,11 @@ class PlainView:
         stream.write(data)
 
     def _count(self, event: Event) -> None:
-        kind, node, state = event.get("event"), event.get("node", ""), event.get("state")
+        kind, node, state = event.get("event"), event.get("node", ""), event.get("state", "")
         if kind == "step_error":
-            self.failed[node] = None
+            self.failed[node] = state
         if kind == "state":
-            if state == "EXECUTE":
+            if state in ("ENTER", self.failed.get(node)):
                 self.failed.pop(node, None)
             if state == "JUMP":
                 self.steps += 1
@@ -168,7 +177,8 @@ class PlainView:
         if kind in ("pause", "run_end"):
             return ""  # told by `ending`
         if left and not self._verbose:
-            return f"{node}: done, {spent} -> {arrow_text(event.get('arrow'))}"
+            how = "failed" if node in self.failed else "done"
+            return f"{node}: {how}, {spent} -> {arrow_text(event.get('arrow'))}"
         if not self._verbose and kind in QUIET and not event.get("crashed"):
             return ""
         place = ": ".join(filter(None, (f"{node} {state}".strip(), event_text(event))))

@@ -83,6 +83,10 @@ def _words_of_run(event: Event) -> str:
             return f"{state}: {event['reason']}" if event.get("reason") else str(state)
         case {"event": "library_changed", "files": files}:
             return f"library changed: {', '.join(files)}"
+        case {"event": "jump_refused", "reason": reason}:
+            return f"jump refused: {reason}"
+        case {"event": "left_running", "what": left}:
+            return f"hooks left running: {'; '.join(left)}"
         case {"event": "log_mended", "cut_bytes": size}:
             return f"a torn last line of {size} bytes was cut off the event log"
         case _:

@@ -18,7 +18,8 @@ from octo_errors import OctoError
 from octo_instance_dir import InstanceDir, Runner
 
 Condition = Literal["new", "running", "paused", "interrupted", "complete_success", "complete_error"]
-REQUESTS = {"pause_request_bool": "pause", "stop_request_bool": "stop", "jump_request_node": "jump"}
+REQUESTS = {"pause_request_bool": "pause", "stop_request_bool": "stop"}
+JUMPS = ("jump_request_node", "jump_pending")
 LOOK_EVERY_S = 0.2
 
 _ENDS: dict[str, Condition] = {
@@ -146,7 +147,7 @@ def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str 
         reason=_text(shared, "end_reason" if engine_state in _ENDS else "pause_reason"),
         errors=_errors(data),
         armed=_list(shared.get("make_safe")),
-        requests=[_request(shared, key) for key in REQUESTS if shared.get(key)],
+        requests=_requests(shared),
         first_node=_text(shared, "first_step_node"),
     )
 
@@ -317,8 +318,11 @@ def _errors(data: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _request(shared: dict[str, Any], key: str) -> str:
-    return f"jump to {shared[key]}" if key == "jump_request_node" else REQUESTS[key]
+def _requests(shared: dict[str, Any]) -> list[str]:
+    """What people ask for, and what the engine will do when the present hooks are done."""
+    asked = [word for key, word in REQUESTS.items() if shared.get(key)]
+    asked += [f"jump to {shared[key]}" for key in JUMPS if shared.get(key)]
+    return asked + ([f"end: {shared['end_pending']}"] if shared.get("end_pending") else [])
 
 
 def _dict(data: dict[str, Any], key: str) -> dict[str, Any]:
