@@ -4,6 +4,8 @@ Sets up `.venv`, creates an instance of the library `bringup`, runs it and draws
 again, it runs the same instance afresh; the engine archives what was there before.
 """
 
+import os
+import shlex
 import sys
 
 import project_environment
@@ -21,17 +23,17 @@ It is done. In {project} you find
     bringup.svg                          the graph; open it in a browser
   step_library/bringup/                  the steps: one small Python class each
 
-Try next, there:
+Try next:
 
-  {activate}
-  octo-step-instance status step_instances/bringup
-  octo-step-instance history step_instances/bringup
-  octo-step-instance run step_instances/bringup --fresh --max-steps 2    (pauses after two steps)
-  octo-step-instance graph step_instances/bringup -o now.svg             (shows where it stands)
-  octo-step-instance run step_instances/bringup                          (goes on)
-  octo-step-engine-parameters step_instances/bringup global_parameters current_step_node
+  cd {instance}
+  {start}octo_step_instance.py status
+  {start}octo_step_instance.py history
+  {start}octo_step_instance.py run --fresh --max-steps 2    # pauses after two steps
+  {start}octo_step_instance.py graph -o now.svg             # shows where it stands
+  {start}octo_step_engine_parameters.py . global_parameters current_step_node
+  {start}octo_step_instance.py run                          # goes on
 
-docs/tutorial.md leads from here to steps of your own.
+docs/tutorial/1_hello.md leads from here to steps of your own.
 """
 
 
@@ -42,14 +44,17 @@ def main() -> int:
         commands = [["run", INSTANCE, "--fresh"]]
     else:
         commands = [["create", INSTANCE, "--library", "bringup"], ["run", INSTANCE]]
-    for command in [*commands, ["graph", INSTANCE, "-o", f"{INSTANCE}/bringup.svg"]]:
-        print(f"\n$ octo-step-instance {' '.join(command)}")
-        code = project_environment.run([python, "modules/octo_step_instance.py", *command])
+    commands.append(["graph", INSTANCE, "-o", f"{INSTANCE}/bringup.svg"])
+    for command in commands:
+        words = [os.path.relpath(python, PROJECT), "modules/octo_step_instance.py", *command]
+        print("\n$", *words)
+        code = project_environment.run(words)
         if code:
             print(f"\nThat ended with exit code {code}; the lines above say why.", file=sys.stderr)
             return code
-    activate = ".venv\\Scripts\\activate" if sys.platform == "win32" else ". .venv/bin/activate"
-    print(WHAT_NOW.format(project=PROJECT, activate=activate))
+    start = "python " if sys.platform == "win32" else "./"
+    instance = shlex.quote(str(PROJECT / INSTANCE))
+    print(WHAT_NOW.format(project=PROJECT, instance=instance, start=start))
     return 0
 
 

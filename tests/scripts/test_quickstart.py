@@ -14,9 +14,6 @@ import pytest
 
 from tests.support import PROJECT, Command
 
-EXIT_CODES = {"--max-steps": 3}
-"""What a suggested command ends with when it has this option; 0 is the rule."""
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,14 +48,15 @@ def test_it_runs_bringup_to_success_once_and_again_and_what_it_suggests_works(
         assert (instance / "bringup.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
     for name in re.findall(r"^ +(step_\S+|\.octo\S+|logs/|bringup\.svg) ", done.stdout, re.M):
         assert (project / name).exists() or (instance / name).exists(), name
-    suggested = re.findall(r"^  (octo-.+?)(?:  .*)?$", done.stdout, re.M)
-    assert len(suggested) >= 5
+    for name in re.findall(r"^(docs/\S+)", done.stdout, re.M):
+        assert (PROJECT / name).exists(), name
+    cd, *suggested = re.findall(r"^  (cd .+|(?:\./|python )octo.+)$", done.stdout, re.M)
+    assert shlex.split(cd) == ["cd", str(instance)] and len(suggested) >= 5
     for line in suggested:
-        name, *arguments = shlex.split(line)
-        script = project / "modules" / f"{name.replace('-', '_')}.py"
-        expected = [code for option, code in EXIT_CODES.items() if option in arguments] or [0]
-        tried = command(script, *arguments, cwd=project)
-        assert [tried.returncode] == expected, line + "\n" + tried.stdout + tried.stderr
+        script, *arguments = shlex.split(line.removeprefix("python "), comments=True)
+        tried = command(instance / script, *arguments, cwd=instance)
+        expected = 3 if "--max-steps" in arguments else 0
+        assert tried.returncode == expected, line + "\n" + tried.stdout + tried.stderr
 
 
 @pytest.mark.slow
