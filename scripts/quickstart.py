@@ -46,9 +46,9 @@ def main() -> int:
         commands = [["create", INSTANCE, "--library", "bringup"], ["run", INSTANCE]]
     commands.append(["graph", INSTANCE, "-o", f"{INSTANCE}/bringup.svg"])
     for command in commands:
-        words = [os.path.relpath(python, PROJECT), "modules/octo_step_instance.py", *command]
-        print("\n$", *words)
-        code = project_environment.run(words)
+        words = ["modules/octo_step_instance.py", *command]
+        print("\n$", os.path.relpath(python, PROJECT), *words)
+        code = project_environment.run([python, *words])
         if code:
             print(f"\nThat ended with exit code {code}; the lines above say why.", file=sys.stderr)
             return code
