@@ -381,11 +381,12 @@ class TestLeftBehind:
             a=doing("p = subprocess.Popen(['sleep', '3600'])", "print(p.pid)", "p.returncode = 0"),
         )
         bench.call("a", "step_execute")
-        pid = int(bench.log("step_node_a"))
-        assert bench.close() == [f"{pid} sleep 3600: still runs"]
-        process = psutil.Process(pid)
-        process.kill()
-        process.wait(DEADLINE_S)
+        process = psutil.Process(int(bench.log("step_node_a")))
+        try:
+            assert bench.close() == [f"{process.pid} sleep 3600: still runs"]
+        finally:
+            process.kill()
+            process.wait(DEADLINE_S)
 
     def test_a_thread_that_keeps_the_interpreter_from_exiting_is_told_of(
         self, make_bench: MakeBench
