@@ -1,0 +1,283 @@
+"""What the documentation says is so: its commands are run, its pictures and tables compared.
+
+How to write a page whose blocks are run (SESSIONS lists the pages):
+
+- A block with the info string `console` is a shell session. A line that begins with `$ ` is a
+  command, lines with `> ` go on with it, and what follows is what it prints, errors included.
+- Any other block whose first line is a comment with nothing but a path, such as
+  `# step_library/oven/step_node_heat.py`, is a file; it is written when its turn comes.
+- The blocks of a session run from the top to the bottom, in one bash that begins in an empty
+  directory, which the page calls `/home/ada`; the project is `/home/ada/octo`.
+- `...` stands for any text in a line, and alone in a line for any number of lines. What differs
+  from run to run (MASKS) is masked on both sides.
+- A program that is to be killed runs in the background, its output in a file: `run > log 2>&1 &`,
+  later `kill -9 $!`. The session goes on when it is gone.
+- Other blocks are not run.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import draw_diagrams
+from octo_instance_dir import create_instance
+from octo_parameter_schema import DEFAULT_PARAMETERS
+from octo_step_engine import REQUESTS, StepEngine
+from octo_step_states import END_PENDING, ENGINE_STATES, JUMP_PENDING, STEP_STATES, Token
+from tests.support import PROJECT
+
+DOCS = PROJECT / "docs"
+SESSIONS = {
+    "README": ["README.md"],
+    "tutorial": [f"docs/tutorial/{page.name}" for page in sorted(DOCS.glob("tutorial/*.md"))],
+    **{
+        page.stem: [page.relative_to(PROJECT).as_posix()]
+        for page in sorted([*DOCS.glob("how-to/*.md"), *DOCS.glob("reference/*.md")])
+        if "```console" in page.read_text(encoding="utf-8")
+    },
+}
+COMMANDS = {
+    "octo-step-instance": "octo_step_instance",
+    "octo-step-engine-parameters": "octo_step_engine_parameters",
+    "octo-graph-steps": "octo_graph_steps",
+}
+MASKS = {
+    r"\d{4}-\d\d-\d\d[T ]?(\d\d:?\d\d:?\d\d(\.\d+)?(Z|\+00:00)?)?": "DATE",
+    r"\d{8}T\d{6}Z(-[0-9a-f]{6})?": "DATE",
+    r"\b\d\d:\d\d:\d\d\b": "TIME",
+    r"\b\d+ h \d\d min\b|\b\d+ min \d\d s\b|\b\d+(\.\d+)? ?m?s\b": "DURATION",
+    r"\bpid \d+ on \S+": "pid N on HOST",
+    r"\bport \d+": "port N",
+    r"\b\d+ %": "N %",
+    r"octo_step_library_[0-9a-f]+": "LIBRARY",
+    r"^\S+: line \d+: +\d+ Killed .*": "Killed",
+}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
+SEPARATOR = "\x1e"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a page, and what the page says that it prints."""
+
+    place: str
+    text: str
+    output: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a page shows."""
+
+    path: str
+    content: str
+
+
+def blocks(page: Path) -> Iterator[Command | File]:
+    """What a page has to run, from the top to the bottom."""
+    text = page.read_text(encoding="utf-8")
+    for block in BLOCK.finditer(text):
+        kind, content = block.groups()
+        if kind == "console":
+            line = text[: block.start()].count("\n") + 2
+            yield from commands(content, f"{page.name}:{line}")
+        elif named := FILE.match(content):
+            yield File(named[1], content)
+
+
+def commands(session: str, place: str) -> Iterator[Command]:
+    """The commands of one console block."""
+    for part in re.split(r"^\$ ", session, flags=re.M)[1:]:
+        first, *lines = part.splitlines()
+        more = 0
+        while more < len(lines) and lines[more].startswith(">"):
+            more += 1
+        text = "\n".join([first, *(line[2:] for line in lines[:more])])
+        yield Command(f"{place}: $ {first}", text, "\n".join(lines[more:]))
+
+
+def script(parts: Sequence[Command | File]) -> str:
+    """The bash script of a session, which prints SEPARATOR before each command's output."""
+    lines = ["mark() { local code=$?; printf '\\036'; return $code; }"]
+    for part in parts:
+        if isinstance(part, Command):
+            kills = "kill -9 $!" in part.text
+            text = f"{{ {part.text}\nwait $!; }} 2>/dev/null" if kills else part.text
+            lines.append(f"mark\n{text}")
+        else:
+            path = f'"$BEGIN"/{shlex.quote(part.path)}'
+            lines.append(f'mkdir -p "$(dirname {path})"')
+            lines.append(f"cat > {path} <<'END-OF-FILE'\n{part.content}END-OF-FILE")
+    return "\n".join(lines) + "\n"
+
+
+def run_session(parts: Sequence[Command | File], directory: Path) -> list[tuple[Command, str]]:
+    """Run a session in a new directory; the commands, and what each of them printed."""
+    begin, programs = directory / "ada", directory / "bin"
+    begin.mkdir()
+    programs.mkdir()
+    for name, module in COMMANDS.items():  # as the installed project has them
+        program = programs / name
+        start = f"import sys\nfrom {module} import main\nsys.exit(main())\n"
+        program.write_text(f"#!{sys.executable}\n{start}")
+        program.chmod(0o755)
+    file = directory / "session.sh"
+    file.write_text(script(parts), encoding="utf-8")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("OCTO_")}
+    path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+    env = {
+        **ours,
+        "BEGIN": str(begin),
+        "PATH": os.pathsep.join(path),
+        "PYTHONPATH": str(PROJECT / "modules"),
+    }
+    done = subprocess.run(
+        ["bash", str(file)],
+        cwd=begin,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=280,
+        check=False,
+    )
+    told = done.stdout
+    for place, name in ((programs, "octo/.venv/bin"), (PROJECT, "octo"), (begin, "")):
+        told = told.replace(str(place), f"/home/ada/{name}".rstrip("/"))
+    outputs = told.split(SEPARATOR)[1:]
+    asked = [part for part in parts if isinstance(part, Command)]
+    return list(zip(asked, outputs, strict=True))
+
+
+def masked(text: str) -> str:
+    for pattern, word in MASKS.items():
+        text = re.sub(pattern, word, text, flags=re.M)
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+
+
+def is_as_told(told: str, printed: str) -> bool:
+    """Whether a command printed what its page says."""
+    lines = [re.escape(line).replace(r"\.\.\.", ".*") for line in masked(told).splitlines()]
+    pattern = "\n".join(lines)
+    pattern = re.sub(r"^\.\*$\n?", r"(?:.*(?:\\n|\\Z))*?", pattern, flags=re.M)
+    return re.fullmatch(pattern, masked(printed)) is not None
+
+
+def differences(pages: Sequence[Path], directory: Path) -> list[str]:
+    """Where what is printed is not what the pages say."""
+    parts = [part for page in pages for part in blocks(page)]
+    return [
+        f"{command.place}\n--- the page:\n{command.output}\n--- it printed:\n{printed}"
+        for command, printed in run_session(parts, directory)
+        if not is_as_told(command.output, printed)
+    ]
+
+
+bash_only = pytest.mark.skipif(shutil.which("bash") is None, reason="sessions are run by bash")
+
+
+@bash_only
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("session", SESSIONS)
+def test_the_commands_print_what_the_pages_say(tmp_path: Path, session: str) -> None:
+    different = differences([PROJECT / page for page in SESSIONS[session]], tmp_path)
+    assert not different, "\n\n".join(different)
+
+
+@bash_only
+@pytest.mark.parametrize(
+    ("output", "is_right"),
+    [
+        ("one\ntwo", True),
+        ("one\n...", True),
+        ("...\ntwo", True),
+        ("o...e\ntwo", True),
+        ("one", False),
+        ("one\ntwo\nthree", False),
+        ("one\n...\nthree", False),
+        ("", False),
+    ],
+)
+def test_the_proof_notices_what_is_not_so(tmp_path: Path, output: str, is_right: bool) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        f"```sh\n# it/lines.txt\none\n```\n```console\n$ cd it\n"
+        f"$ tail -1 lines.txt\n> echo two\n{output}\n```\n"
+    )
+    assert (differences([page], tmp_path) == []) is is_right
+
+
+def test_readme_names_the_two_commands_that_set_up() -> None:
+    begin = (PROJECT / "README.md").read_text(encoding="utf-8").splitlines()[:30]
+    assert [line.partition("  #")[0].rstrip() for line in begin if "python3 scripts/" in line] == [
+        "python3 scripts/quickstart.py",
+        "python3 scripts/run_tests.py",
+    ]
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_the_index_leads_to_every_page(page: Path) -> None:
+    name = page.relative_to(DOCS).as_posix()
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert name == "index.md" or f"]({name})" in index
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def words(picture: Path) -> list[str]:
+    """The texts in an SVG file, whoever drew it and wherever they stand."""
+    text = html.unescape(picture.read_text(encoding="utf-8"))
+    return sorted(" ".join(each.split()) for each in re.findall(r"<text[^>]*>([^<]*)", text))
+
+
+@pytest.mark.slow
+def test_the_pictures_are_as_they_would_be_drawn_now(tmp_path: Path) -> None:
+    draw_diagrams.draw_all(tmp_path)
+    drawn = {picture.name: words(picture) for picture in tmp_path.iterdir()}
+    shown = {picture.name: words(picture) for picture in draw_diagrams.IMAGES.glob("*.svg")}
+    assert drawn == shown, "draw them anew: .venv/bin/python scripts/draw_diagrams.py"
+    assert all(texts for texts in drawn.values())
+
+
+# --- the reference of files and keys --------------------------------------------------------------
+
+
+def told_in_files_page() -> set[str]:
+    """The words in code font on the page about files and keys."""
+    text = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+def test_the_reference_tells_every_key_and_state() -> None:
+    token = Token("n", "ENTER", attempt=2, retry_due=1.0, arrows=("a",), held=True, pending=1)
+    keys = {*DEFAULT_PARAMETERS["global_parameters"], *token.to_dict()}
+    keys |= {*REQUESTS, END_PENDING, JUMP_PENDING, *ENGINE_STATES, *STEP_STATES}
+    assert keys - told_in_files_page() == set()
+
+
+def test_the_reference_tells_every_file_and_key_of_a_run(tmp_path: Path) -> None:
+    instance, _ = create_instance(tmp_path / "run", PROJECT / "step_library" / "hello")
+    engine = StepEngine(instance)
+    engine.run()
+    engine.run(fresh=True, max_steps=1)
+    data = instance.parameters.read()
+    node = {"step_results_key_last_status", "last_error"}
+    files = {file.name for file in instance.path.iterdir()}
+    names = {f"{name}/" if (instance.path / name).is_dir() else name for name in files}
+    told = told_in_files_page()
+    assert (names | node | data["global_parameters"].keys()) - told == set()
