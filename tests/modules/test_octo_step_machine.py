@@ -227,6 +227,7 @@ def test_several_open_arrows_take_a_step_advance() -> None:
     machine = started(graph(node("a", ["b", "c"]), node("b"), node("c")))
     (told,) = machine.done("a")
     assert "several arrows are open (b, c), and no step_advance chooses" in told
+    assert where(machine) == {"a": "ADVANCE"}
 
 
 # --- failure and retry ----------------------------------------------------------------------------
@@ -398,6 +399,15 @@ def test_a_join_is_entered_when_the_last_of_its_sources_arrives() -> None:
         assert machine.done(second) == ["both.step_execute"]
         assert machine.state.arrivals == {}
         assert machine.done("both") == ["success"]
+
+
+def test_the_node_that_changed_last_is_the_current_one() -> None:
+    machine = forked(fork_and_join(hooks=["step_entry", "step_execute"]))
+    assert machine.state.current == "right"
+    for name in ("left", "right", "left"):
+        machine.done(name)
+        if name in machine.state.tokens:
+            assert machine.state.current == name
 
 
 def test_arrivals_at_a_join_survive_a_kill() -> None:
@@ -995,6 +1005,20 @@ def test_a_jump_goes_into_a_join_directly_and_comes_to_its_breakpoint() -> None:
     machine.take(JumpRequested("both"))
     machine.done("left")
     assert machine.done("right") == ["rest: breakpoint at the entry of both"]
+
+
+def test_a_jump_comes_to_the_breakpoint_of_a_node_that_was_about_to_go_on() -> None:
+    what = graph(
+        node("start", ["left", "right"], hooks=["step_advance"]),
+        node("left", hooks=["step_entry"], max_retries=1, entry_breakpoint=True),
+        node("right"),
+    )
+    machine = started(what)
+    assert machine.done("start", "left", "right") == ["rest: breakpoint at the entry of left"]
+    machine = reloaded(machine)
+    assert machine.start() == ["left.step_entry", "right.step_execute"]
+    machine.take(HookFailed("left", "no"), JumpRequested("left"), RetryDue("left"))
+    assert machine.done("right") == ["rest: breakpoint at the entry of left"]
 
 
 def test_a_jump_to_an_unknown_node_is_a_mistake_of_the_caller() -> None:
