@@ -119,7 +119,7 @@ def resolve_library(name_or_path: str | Path, extra: Iterable[str | Path] = ()) 
         return path
     raise LibraryError(
         f"no step library is called {text!r}",
-        hint=f"{did_you_mean(text, known)} Looked in: {', '.join(map(str, searched))}".strip(),
+        hint=f"{did_you_mean(text, known)}\nlooked in: {', '.join(map(str, searched))}".strip(),
         searched=searched,
     )
 
