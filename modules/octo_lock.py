@@ -77,7 +77,8 @@ class FileLock:
     """A lock on the file at `path`, which is created when the lock is first taken.
 
     Any number of FileLock objects may name the same file; they exclude each other. Not reentrant:
-    a thread that takes it twice gets an error, not a deadlock. Any thread may release it.
+    a thread that takes it twice gets an error, not a deadlock. Any thread may release it, and so
+    does the end of the object.
 
     Args:
         path: The lock file.
@@ -106,6 +107,8 @@ class FileLock:
             try:
                 locked = file.lock(deadline)
             except OSError as error:
+                if file.is_closed:  # another thread could not unlock it
+                    continue
                 raise _unusable(self.path, error) from error
             if not locked:
                 raise self._timed_out(file, allowed)
@@ -205,6 +208,8 @@ class _LockFile:
         if not mine:
             return False
         try:
+            if self.is_closed:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             if self._lock_process(deadline):
                 self.owner = get_ident()
                 return True
@@ -217,14 +222,17 @@ class _LockFile:
     def unlock(self) -> None:
         self.owner = None
         try:
-            self._mechanism.unlock(_LOCK)
+            if not self.is_closed:
+                self._mechanism.unlock(_LOCK)
+        except OSError:
+            self.close()
         finally:
             self._threads.release()
 
     def is_at(self, path: str) -> bool:
         try:
             status = os.stat(path, follow_symlinks=False)
-        except FileNotFoundError:
+        except OSError:
             return False
         return (status.st_dev, status.st_ino) == self.identity
 
@@ -232,7 +240,10 @@ class _LockFile:
         """Close the file, and with it give back what is locked unless a fork shares it."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
-            close(descriptor)
+            try:
+                close(descriptor)
+            except OSError:
+                pass  # it is closed all the same
 
     def __del__(self) -> None:
         self.close()
@@ -287,6 +298,8 @@ def _open_lock_file(path: str) -> _LockFile:
             known = _open_files.get((status.st_dev, status.st_ino))
         except FileNotFoundError:
             known = None
+        except OSError as error:
+            raise _unusable(path, error) from error
         if known is not None and not known.is_closed:
             return known
         try:

@@ -100,17 +100,15 @@ def increment(groups: MutableMapping[str, Group], group: str, key: str, by: int)
 
 def same_value(one: Any, other: Any) -> bool:
     """Whether two values are the same JSON: 1, 1.0 and true are three values."""
-    if one is UNSET or other is UNSET:
-        return one is other
-    return bool(one == other) and _types(one) == _types(other)
+    return bool(_with_types(one) == _with_types(other))
 
 
-def _types(value: Any) -> Any:
+def _with_types(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _types(inner) for key, inner in value.items()}
+        return {key: _with_types(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_types(inner) for inner in value]
-    return type(value)
+        return [_with_types(inner) for inner in value]
+    return type(value), value
 
 
 def display_text(groups: Mapping[str, Any]) -> str:

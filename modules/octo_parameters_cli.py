@@ -199,17 +199,21 @@ def _parse(arguments: list[str]) -> Request:
 
 
 def _read_simple(arguments: list[str]) -> Request | None:
-    """A command line without options other than -i and -d; None leaves it to argparse."""
+    """A command line without options other than -i, -d and --; None leaves it to argparse."""
     request = Request()
-    names = iter(("path", "group", "key", "value"))
+    names = ["value", "key", "group", "path"]
+    options_end = False
     for word in arguments:
-        if word in ("-i", "-d") and not request.step:
+        if options_end or not word.startswith("-") or _is_number(word):
+            if not names:
+                return None
+            setattr(request, names.pop(), word)
+        elif word in ("-i", "-d") and not request.step:
             request.step = 1 if word == "-i" else -1
-            continue
-        name = next(names, None)
-        if name is None or (word.startswith("-") and not _is_number(word)):
+        elif word == "--":
+            options_end = True
+        else:
             return None
-        setattr(request, name, word)
     return request
 
 
@@ -348,23 +352,28 @@ def _typed(text: str, now: object, kind: str | None = None) -> Any:
 
 
 def _wait(file: LockedJsonFile, request: Request, conditions: list[str]) -> None:
-    from octo_parameter_store import UNSET, chosen_timeout, same_value
+    from octo_errors import WaitTimeoutError
+    from octo_parameter_store import chosen_timeout, same_value
 
     timeout = None if request.timeout is None else chosen_timeout(request.timeout)
     wanted = [condition.partition("=")[::2] for condition in conditions]
-    held: list[Any] = []
+    now: dict[str, Any] = {}
+
+    def values_that_hold() -> list[Any]:
+        present = [(now[key], text) for key, text in wanted if key in now]
+        return [value for value, text in present if same_value(value, _typed(text, value))]
 
     def holds(groups: dict[str, dict[str, Any]]) -> bool:
-        values = groups.get(str(request.group), {})
-        for key, text in wanted:
-            now = values.get(key, UNSET)
-            if now is not UNSET and same_value(now, _typed(text, now)):
-                held.append(now)
-                return True
-        return False
+        now.clear()
+        now.update(groups.get(str(request.group), {}))
+        return bool(values_that_hold())
 
-    file.wait_until(holds, timeout)
-    _print_bare(held[0])
+    try:
+        file.wait_until(holds, timeout)
+    except WaitTimeoutError as error:
+        states = [f"{key} is {_bare(now[key]) if key in now else 'not there'}" for key, _ in wanted]
+        raise WaitTimeoutError(f"not within {timeout:g} s: {', '.join(states)}") from error
+    _print_bare(values_that_hold()[0])
 
 
 def _repair(file: LockedJsonFile, request: Request) -> None:
@@ -383,7 +392,11 @@ def _repair(file: LockedJsonFile, request: Request) -> None:
 
 
 def _print_bare(value: object) -> None:
-    sys.stdout.write((value if isinstance(value, str) else dump_value(value)) + "\n")
+    sys.stdout.write(_bare(value) + "\n")
+
+
+def _bare(value: object) -> str:
+    return value if isinstance(value, str) else dump_value(value)
 
 
 def _failed(error: Exception) -> int:

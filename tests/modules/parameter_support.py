@@ -61,6 +61,12 @@ class Python:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
+    def killed(self) -> list[str]:
+        """Kill it at once; the lines that it had printed, and the last one if it was whole."""
+        self.process.kill()
+        assert self.process.stdout is not None
+        return self.process.stdout.read().split("\n")[:-1]
+
     def go_on(self) -> None:
         """End its `input()`."""
         assert self.process.stdin is not None
