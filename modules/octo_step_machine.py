@@ -255,6 +255,7 @@ class StepMachine:
     def _start(self) -> None:
         self.state.move("start")
         self.state.move("run")
+        self.state.crashed = False
         if self.state.jump_target:
             return
         asked_to_pause = bool(self._pause_reason)

@@ -169,7 +169,8 @@ class RunState:
         current: The node that changed last.
         ending: Why the run is to end without success as soon as nothing is in flight, or has.
         jump_target: The node to jump to as soon as nothing is in flight.
-        crashed: The engine before this one did not end by itself.
+        crashed: The engine before this one did not end by itself. Until a new one has started, the
+            file goes on saying that the run is RUNNING.
     """
 
     state: str = "INACTIVE"
@@ -212,7 +213,7 @@ class RunState:
         ):
             shared["current_step_since"] = _iso(now)
         targets = [] if token is None else followed(graph, token)
-        shared["step_engine_state"] = self.state
+        shared["step_engine_state"] = "RUNNING" if self.crashed else self.state
         shared["current_step_node"] = self.current
         shared["current_step_module"] = graph.nodes[self.current].module if self.current else ""
         shared["current_step_state"] = state

@@ -236,7 +236,7 @@ class CheckedMachine(StepMachine):
         """What is saved at this moment is what the next engine finds."""
         found = RunState.load(saved(self.state, self.graph), self.graph)
         mine = self.state
-        assert found.crashed == (mine.state == "RUNNING")
+        assert found.crashed == (mine.crashed or mine.state == "RUNNING")
         assert found.state == ("INACTIVE" if mine.state == "RUNNING" else mine.state)
         assert list(found.tokens) == list(mine.tokens)
         for name, token in found.tokens.items():

@@ -1139,6 +1139,13 @@ def test_an_interrupted_attempt_is_not_counted_as_failed() -> None:
     assert again.take(HookFailed("a", "no"))[0].startswith("error: ")
 
 
+def test_a_run_that_has_started_again_and_rests_has_not_crashed() -> None:
+    machine = interrupted_in("step_execute", "ask")
+    assert machine.state.crashed
+    machine.start()
+    assert not reloaded(machine).state.crashed
+
+
 def test_a_hook_that_was_done_is_not_called_again_after_a_kill() -> None:
     machine = CheckedMachine(chain("a", "b", hooks=ALL_HOOKS))
     (call,) = machine.start()

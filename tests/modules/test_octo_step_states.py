@@ -260,6 +260,17 @@ def test_an_engine_that_was_running_has_crashed(written: str, state: str, crashe
     assert (run.state, run.crashed, run.finished) == (state, crashed, state != "INACTIVE")
 
 
+def test_a_crash_is_not_forgotten_by_saving_before_the_next_start() -> None:
+    """The engine makes safe before it starts, and may be killed while it does so."""
+    run = RunState.load(resting("RUNNING"), FORK)
+    for _ in range(3):
+        run.armed = []
+        run = RunState.load(saved(run, FORK), FORK)
+        assert run.crashed
+    run.jump("c")
+    assert RunState.load(saved(run, FORK), FORK).crashed
+
+
 def resting(engine: str = "INACTIVE", **shared: Any) -> dict[str, Any]:
     """A run that rests in a fork, at b, with something kept of everything."""
     b = Token("b", "EXECUTE", attempt=3, retry_due=5.0, pending=2)
