@@ -200,6 +200,8 @@ class StepEngine:
         log = EventLog(self.instance.path, durability=self.instance.parameters.durability)
         output = StepOutput(self.instance.path, self._sink)
         try:
+            if log.mended:
+                self._observe(log.mended)
             self._executor = make_executor(
                 self._executor_kind, source, self.instance.path, self._workers, output
             )
