@@ -110,6 +110,12 @@ def clean_text(text: object, length: int = LABEL_LENGTH) -> str:
     return shown if len(shown) <= length else shown[: length - 1] + "…"
 
 
+def label_text(text: object) -> str:
+    r"""A label that a user wrote: clean, wrapped, and graphviz' \n, \l and \r are line breaks."""
+    lines = clean_text(re.sub(r"\\[nlr]", "\n", str(text))).split("\n")
+    return "\n".join(fill(line, WRAP_AT) if len(line) > WRAP_AT else line for line in lines)
+
+
 def picture_of(graph: StepGraph, progress: Progress | None = None, *, title: str = "") -> Picture:
     """The picture of a graph; with `progress`, of where a run of it stands."""
     nodes, forking = graph.nodes.values(), forks(graph)
@@ -162,7 +168,7 @@ def _box(node: Node, progress: Progress | None, remarks: list[str], *, is_first:
         remarks = [f"{look.sign} {words}".strip(), *remarks]
     return Box(
         node.name,
-        _label(node.attributes.get("label", node.name)),
+        label_text(node.attributes.get("label", node.name)),
         tuple(clean_text(remark) for remark in remarks),
         clean_text(": ".join(filter(None, (node.name, node.description))), TOOLTIP_LENGTH),
         "step" if node.active else "inactive",
@@ -170,12 +176,6 @@ def _box(node: Node, progress: Progress | None, remarks: list[str], *, is_first:
         is_first,
         node.attributes,
     )
-
-
-def _label(text: object) -> str:
-    r"""A label that a user wrote: text, in which graphviz' \n, \l and \r are line breaks, too."""
-    lines = clean_text(re.sub(r"\\[nlr]", "\n", str(text))).split("\n")
-    return "\n".join(fill(line, WRAP_AT) if len(line) > WRAP_AT else line for line in lines)
 
 
 def _standing(node: Node, progress: Progress | None) -> tuple[str, str]:
@@ -211,7 +211,7 @@ def _line(graph: StepGraph, arrow: Arrow) -> Line:
     source = graph.nodes[arrow.source]
     is_error = arrow.key == source.error_arrow_key
     is_open = source.active and arrow.key in graph.open_arrows(arrow.source)
-    label = _label(arrow.attributes.get("label", _telling_key(source, arrow)))
+    label = label_text(arrow.attributes.get("label", _telling_key(source, arrow)))
     return Line(
         arrow.source,
         arrow.target,

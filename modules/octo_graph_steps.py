@@ -20,6 +20,9 @@ from threading import Lock
 from typing import Any
 from unicodedata import east_asian_width
 
+if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever python3 there is)
+    sys.exit(f"octo_graph_steps.py needs Python 3.11 or newer; {sys.executable} is older")
+
 from octo_errors import GraphRenderError, OctoError
 from octo_graph_mermaid import write_mermaid
 from octo_graph_picture import (
@@ -27,11 +30,13 @@ from octo_graph_picture import (
     GREY,
     PLAIN,
     TEXT,
+    TOOLTIP_LENGTH,
     Box,
     Line,
     Picture,
     Progress,
     clean_text,
+    label_text,
     picture_of,
 )
 from octo_step_graph import StepGraph, load_graph
@@ -315,7 +320,7 @@ def _node_attributes(box: Box) -> dict[str, str]:
 def _node_label(box: Box, shape: str) -> str:
     if shape in ("record", "Mrecord"):  # its label is made of fields, of one line each
         fields = box.label.replace("\n", " ")
-        return f"{{{{{fields}}}|{'|'.join(box.remarks)}}}" if box.remarks else fields
+        return "{{" + fields + "}|" + "|".join(box.remarks) + "}" if box.remarks else fields
     return "\n".join((box.label, *box.remarks))
 
 
@@ -345,25 +350,28 @@ def _edge_attributes(line: Line) -> dict[str, str]:
 def _safe_attributes(attributes: Mapping[str, Any], owner: str) -> dict[str, str]:
     """The attributes of a user that graphviz may see; texts escaped, dangerous ones left out."""
     safe = {}
-    for key, value in attributes.items():
-        name, text = str(key), clean_text(value)
-        if not _ATTRIBUTE_NAME.fullmatch(name) or not _is_harmless(name.lower(), text):
+    for name, value in attributes.items():
+        shown = _safe_value(name, value)
+        if shown is not None:
+            safe[name] = shown
+        else:
             import logging
 
             logging.getLogger(__name__).warning("%s: attribute %r is not drawn", owner, name)
-        elif name.lower().endswith("tooltip"):
-            safe[name] = _escape_tooltip(text)
-        else:
-            safe[name] = _escape(text)
     return safe
 
 
-def _is_harmless(name: str, value: str) -> bool:
-    if name.endswith(("label", "tooltip")):
-        return True
-    if name.endswith(("url", "href")):
-        return bool(_WEB_LINK.fullmatch(value))
-    return name not in _REFUSED and bool(_PLAIN_VALUE.fullmatch(value))
+def _safe_value(name: str, value: object) -> str | None:
+    """What the attribute may be set to; None where it could run, load or read something."""
+    if not _ATTRIBUTE_NAME.fullmatch(name) or name.lower() in _REFUSED:
+        return None
+    if name.endswith("label"):
+        return _escape(label_text(value))
+    text = clean_text(value, TOOLTIP_LENGTH)
+    if name.endswith("tooltip"):
+        return _escape_tooltip(text)
+    harmless = _WEB_LINK if name.lower().endswith(("url", "href")) else _PLAIN_VALUE
+    return _escape(text) if harmless.fullmatch(text) else None
 
 
 def _escape(text: str) -> str:
@@ -435,6 +443,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OctoError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
+        return 1
     sys.stdout.write(f"{path}\n")
     return 0
 

@@ -213,6 +213,7 @@ def test_no_attribute_can_make_the_picture_harmful(attributes: dict[str, Any]) -
         ("fontname", 'x" onload="alert(1)'),
         ("fillcolor", "url(http://x/y)"),
         ('x="1"]; evil [y', "z"),
+        ('x="1"]; evil [label', "z"),
         ("<a>=1]; evil [y=<b>", "z"),
     ],
 )
