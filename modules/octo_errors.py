@@ -1,4 +1,6 @@
-"""The errors of the project: one small tree, each leaf says what was wrong, where, and what to do next.
+"""The errors of the project: each leaf says what was wrong, where, and what to do next.
+
+The tree:
 
     OctoError
         UsageError              a command or call that can't be carried out as given

@@ -165,7 +165,8 @@ def below(module: str) -> set[str]:
 def violations(project: Path) -> Iterator[str]:
     """Every import that the tables forbid, as `file:line: who imports what: why not`."""
     for folder, imports in all_imports(project).items():
-        siblings = {file.stem for file in (project / folder).rglob("*.py")}
+        files = (file.relative_to(project) for file in (project / folder).rglob("*.py"))
+        siblings = {name for file in files for name in (*file.parts[1:-1], file.stem)}
         for each in imports:
             reason = reason_against(each, folder, siblings)
             if reason:
