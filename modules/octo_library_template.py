@@ -93,18 +93,21 @@ def make_library(path: Path) -> list[Path]:
         The files.
 
     Raises:
-        UsageError: There is something at `path` already.
-        OSError: It can't be written.
+        UsageError: There is something at `path` already, or it can't be written.
     """
     if path.exists():
         raise UsageError(f"{path} exists already", hint="choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
     building = path.with_name(f".{path.name}.{os.getpid()}.new")
-    building.mkdir()
     try:
+        building.mkdir(parents=True)
         for name, text in FILES.items():
             (building / name).write_text(text, encoding="utf-8")
         building.rename(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: can't be made: {error.strerror}",
+            hint="choose a directory that you may write to",
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return [path / name for name in FILES]

@@ -96,11 +96,8 @@ def read_status(instance: InstanceDir) -> Status:
     extra: dict[str, Any] = {}
     if status.condition == "interrupted":
         extra["on_interrupt"] = _policies(instance, status)
-    if status.condition not in ("new", "complete_success"):
-        try:
-            extra["changed_files"] = instance.changed_files(instance.library_path())
-        except OctoError as error:  # the library is gone: `run` will say so, `status` mentions it
-            extra["changed_files"] = [error.message]
+    if status.condition not in ("new", "complete_success") and os.path.isdir(status.library):  # noqa: PTH112
+        extra["changed_files"] = instance.changed_files(instance.library_path())
     return _replace(status, **extra)
 
 
@@ -162,7 +159,7 @@ def status_lines(status: Status, launcher: str) -> list[str]:
         ("asked to", ", ".join(status.requests)),
         ("armed", ", ".join(status.armed)),
         *(("error", f"{node}: {one_line(text)}") for node, text in status.errors.items()),
-        ("library", status.library),
+        ("library", _library(status.library)),
         ("changed", ", ".join(status.changed_files)),
         ("to do", _to_do(status, launcher)),
     ]
@@ -170,7 +167,7 @@ def status_lines(status: Status, launcher: str) -> list[str]:
     for label, text in rows:
         first, *more = text.splitlines() or [""]
         lines += [f"  {label:<9} {first}", *(f"  {'':<9} {line}" for line in more)] if text else []
-    return lines
+    return [printable(line) for line in lines]
 
 
 def status_line(status: Status) -> str:
@@ -185,7 +182,7 @@ def status_line(status: Status) -> str:
         *places,
         f"{count(status.steps, 'step')} done",
     ]
-    return "  ".join(facts)
+    return printable("  ".join(facts))
 
 
 def launcher_command(instance: Path) -> str:
@@ -218,9 +215,9 @@ def duration_text(seconds: float) -> str:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
-    minutes, second = divmod(int(seconds), 60)
+    minutes, second = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {second:02} s"
     hours, minutes = divmod(minutes, 60)
@@ -391,6 +388,10 @@ def _since(stamp: str) -> str:
         return ""
     past = max(0.0, (datetime.now(UTC) - moment).total_seconds())
     return f", since {moment:%Y-%m-%d %H:%M:%S} ({duration_text(past)})"
+
+
+def _library(path: str) -> str:
+    return path if os.path.isdir(path) else f"{path or '(none)'}, which is not there"  # noqa: PTH112
 
 
 def _joins(status: Status) -> str:

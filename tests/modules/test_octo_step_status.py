@@ -1,0 +1,164 @@
+"""Where an instance stands, read from its parameter file: pure functions, and people's edits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octo_instance_dir import InstanceDir, Runner, create_instance
+from octo_step_status import (
+    ActiveNode,
+    duration_text,
+    launcher_command,
+    local_time,
+    one_line,
+    read_status,
+    status_line,
+    status_lines,
+    status_of,
+)
+from tests.support import PROJECT
+
+RUNNER = Runner(7, "here", "octo_step_instance.py run", "2026-01-01T00:00:00+00:00")
+
+
+def parameters(**shared: object) -> dict[str, Any]:
+    active = {"step_node_a": {"state": "EXECUTE", "attempt": 3}}
+    return {"global_parameters": shared, "active_steps": active}
+
+
+@pytest.mark.parametrize(
+    ("engine_state", "runner", "condition"),
+    [
+        ("INACTIVE", None, "paused"),
+        ("STARTUP", None, "interrupted"),
+        ("RUNNING", None, "interrupted"),
+        ("RUNNING", RUNNER, "running"),
+        ("COMPLETE_ERROR", RUNNER, "running"),  # it still makes safe
+        ("COMPLETE_SUCCESS", None, "complete_success"),
+        ("COMPLETE_ERROR", None, "complete_error"),
+    ],
+)
+def test_the_condition_follows_from_the_state_and_from_who_runs_it(
+    engine_state: str, runner: Runner | None, condition: str
+) -> None:
+    assert status_of(parameters(step_engine_state=engine_state), runner).condition == condition
+
+
+def test_a_run_without_active_nodes_is_new() -> None:
+    assert status_of({"global_parameters": {"step_engine_state": "INACTIVE"}}).condition == "new"
+
+
+def test_every_active_node_is_told_with_its_attempt_and_back_off() -> None:
+    data = parameters(step_engine_state="RUNNING")
+    due = "2999-01-01T00:00:00+00:00"
+    data["active_steps"]["step_node_b"] = {"state": "ENTER", "retry_due": due, "held": True}
+    status = status_of(data, RUNNER)
+    assert status.active == [
+        ActiveNode("step_node_a", "EXECUTE", 3),
+        ActiveNode("step_node_b", "ENTER", 1, due, held=True),
+    ]
+    text = "\n".join(status_lines(status, "./octo_step_instance.py"))
+    assert "step_node_a EXECUTE, attempt 3\n" in text
+    assert "step_node_b ENTER due in " in text and "days" in text
+
+
+def test_requests_joins_and_armed_nodes_are_told() -> None:
+    data = parameters(
+        step_engine_state="INACTIVE",
+        pause_request_bool=True,
+        jump_request_node="step_node_c",
+        end_pending="a failed",
+        make_safe=["step_node_a"],
+    )
+    data["join_arrivals"] = {"step_node_d": ["step_node_a"]}
+    status = status_of(data)
+    assert status.requests == ["pause", "jump to step_node_c", "end: a failed"]
+    text = "\n".join(status_lines(status, "x/octo_step_instance.py"))
+    assert "joins     step_node_d was reached from step_node_a, and waits for the rest" in text
+    assert "armed     step_node_a" in text and "x/octo_step_instance.py make-safe" in text
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+KEYS = [
+    "step_engine_state",
+    "current_step_node",
+    "current_step_since",
+    "next_step_node",
+    "engine_step_count",
+    "make_safe",
+    "pause_request_bool",
+    "jump_request_node",
+    "end_pending",
+    "pause_reason",
+]
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), json_values),
+    st.dictionaries(st.text(max_size=5), json_values),
+    st.dictionaries(st.text(max_size=5), json_values),
+)
+def test_whatever_people_write_into_the_file_status_can_be_shown(
+    shared: dict[str, Any], active: dict[str, Any], joins: dict[str, Any]
+) -> None:
+    data = {"global_parameters": shared, "active_steps": active, "join_arrivals": joins}
+    status = status_of(data, instance="x")
+    assert "\x1b" not in "".join(status_lines(status, "y")) + status_line(status)
+
+
+def test_a_library_that_is_not_there_any_more_is_told(tmp_path: Path) -> None:
+    instance, _ = create_instance(tmp_path / "x", PROJECT / "step_library" / "hello")
+    with instance.parameters.transaction() as data:
+        data["global_parameters"].update(step_engine_library_path="/gone", current_step_node="a")
+    lines = status_lines(read_status(InstanceDir(instance.path)), "y")
+    assert "  library   /gone, which is not there" in lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.0 ms"),
+        (0.0042, "4.2 ms"),
+        (0.0096, "10 ms"),
+        (0.9996, "1.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (3599.6, "1 h 00 min"),
+        (7325, "2 h 02 min"),
+        (200000, "2 days 7 h"),
+    ],
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_a_text_is_one_line_without_control_characters() -> None:
+    assert one_line("  one\ttwo\x1b[2J\nthree") == r"one\ttwo\x1b[2J ..."
+    assert one_line("x" * 400) == "x" * 300 + " ..."
+    assert one_line("Öfen → ✓") == "Öfen → ✓"
+
+
+def test_a_time_stamp_that_is_none_is_no_time() -> None:
+    assert local_time("soon") is None
+    assert local_time("2026-01-01T00:00:00+00:00") is not None
+
+
+def test_the_command_to_type_fits_where_you_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.name", "posix")
+    here = Path.cwd()
+    assert launcher_command(here) == "./octo_step_instance.py"
+    assert launcher_command(here / "a b") == "'a b/octo_step_instance.py'"
+    assert launcher_command(Path("/else/where")) == "/else/where/octo_step_instance.py"
