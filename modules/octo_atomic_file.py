@@ -58,7 +58,7 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
                 data += more
         return data, status
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
@@ -88,7 +88,7 @@ def replace_file(path: str, data: bytes, like: os.stat_result | None, *, sync: b
             sync_descriptor(directory)
     finally:
         if directory is not None:
-            os.close(directory)
+            _close(directory)
 
 
 def _replace(path: str, data: bytes, like: os.stat_result | None, sync: bool) -> None:
@@ -135,7 +135,7 @@ def create_file(path: str, data: bytes) -> bool:
     except OSError:
         return False
     finally:
-        os.close(descriptor)
+        _close(descriptor)
     return True
 
 
@@ -229,6 +229,14 @@ def _rename(source: str, target: str) -> None:
             time.sleep(0.001)
         else:
             return
+
+
+def _close(descriptor: int) -> None:
+    """Close a descriptor that has served: the data is where it belongs, whatever is said now."""
+    try:
+        os.close(descriptor)
+    except OSError:
+        pass
 
 
 def _remove(path: str) -> None:

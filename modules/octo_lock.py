@@ -18,8 +18,8 @@ Fairness: whoever finds the lock free takes it, which is fast. A waiter who has 
 PATIENCE seconds takes the turnstile (the lock file's second byte); newcomers then let it go first.
 """
 
-# pathlib is slow to load, and a command that updates one value loads this module:
-# ruff: noqa: PTH100, PTH115, PTH116, PTH123, PTH208
+# pathlib and contextlib are slow to load, and a command that updates one value loads this module:
+# ruff: noqa: PTH100, PTH115, PTH116, PTH123, PTH208, SIM105
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class FileLock:
             try:
                 locked = file.lock(deadline)
             except OSError as error:
-                if file.is_closed:  # another thread could not unlock it
+                if file.is_closed:  # another thread had to
                     continue
                 raise _unusable(self.path, error) from error
             if not locked:
@@ -208,7 +208,7 @@ class _LockFile:
         if not mine:
             return False
         try:
-            if self.is_closed:
+            if self.is_closed:  # by the thread that had it before
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             if self._lock_process(deadline):
                 self.owner = get_ident()
@@ -220,6 +220,7 @@ class _LockFile:
         return False
 
     def unlock(self) -> None:
+        """Give the lock back; where the system won't have it so, by closing the file."""
         self.owner = None
         try:
             if not self.is_closed:
@@ -302,17 +303,25 @@ def _open_lock_file(path: str) -> _LockFile:
             raise _unusable(path, error) from error
         if known is not None and not known.is_closed:
             return known
-        try:
-            descriptor = os.open(path, _OPEN_FLAGS, 0o666)
-        except OSError as error:
-            raise _unusable(path, error) from error
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            raise _unusable(path, OSError(errno.EINVAL, "it is not a regular file"))
-        identity = (status.st_dev, status.st_ino)
+        descriptor, identity = _opened(path)
         file = _open_files[identity] = _LockFile(descriptor, identity, path)
         return file
+
+
+def _opened(path: str) -> tuple[int, tuple[int, int]]:
+    """A new descriptor of the lock file at `path`, which is made where there is none."""
+    try:
+        descriptor = os.open(path, _OPEN_FLAGS, 0o666)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
+        except OSError:
+            os.close(descriptor)
+            raise
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return descriptor, (status.st_dev, status.st_ino)
 
 
 def _unusable(path: str, error: OSError) -> LockFileError:

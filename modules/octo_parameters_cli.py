@@ -8,11 +8,12 @@ Exit codes: 0; 1 no such directory, group or key, bad file, conflict, time-out; 
 """
 
 # pathlib is slow to load:
-# ruff: noqa: PTH100, PTH112, PTH118, PTH119
+# ruff: noqa: PTH100, PTH116, PTH118, PTH119
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from octo_atomic_file import read_file
@@ -270,7 +271,7 @@ def _carry_out(request: Request) -> None:
 def _open(request: Request) -> LockedJsonFile:
     from octo_parameter_store import parameter_file
 
-    if not os.path.isdir(request.path):
+    if _is_no_directory(request.path):
         from octo_errors import ParameterFileError, did_you_mean
 
         parent, name = os.path.split(os.path.abspath(request.path))
@@ -285,6 +286,16 @@ def _open(request: Request) -> LockedJsonFile:
         durability=request.durability,
         timeout=None if request.wait else request.timeout,
     )
+
+
+def _is_no_directory(path: str) -> bool:
+    """False, too, where that can't be found out: to use the file will tell why."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def _directories(path: str) -> list[str]:

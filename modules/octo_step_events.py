@@ -63,6 +63,9 @@ class EventLog:
             self._seq, whole = self._find_end()
             if whole < self._size:
                 self.mended = self._mend(whole)
+        except OSError as exc:
+            self.close()
+            raise _failure(self._path, "read", exc) from exc
         except BaseException:
             self.close()
             raise
@@ -99,10 +102,11 @@ class EventLog:
             raise _failure(self._path, "synced", exc) from exc
 
     def close(self) -> None:
-        """Closes the file. Safe to call twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Closes the file; all that was appended is in it. Safe to call twice."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # it is closed all the same
+                os.close(fd)
 
     def _open(self) -> tuple[int, int]:
         """Opens the current file, which is made where there is none: descriptor and size."""
@@ -193,14 +197,17 @@ def read_events(directory: Path, *, last: int | None = None) -> Iterator[Event]:
     Raises:
         EventLogError: The log can't be read, or has a bad line or a gap; names file and line.
     """
-    with ExitStack() as stack:
-        files = _open_all(Path(directory).absolute(), stack)
-        if last is None:
-            yield from _parse(files, 0)
-        else:
-            # One line more than asked for: the last one may be torn.
-            skip = _lines_before(files, last + 1)
-            yield from deque(_parse(files, skip), maxlen=last)
+    try:
+        with ExitStack() as stack:
+            files = _open_all(Path(directory).absolute(), stack)
+            if last is None:
+                yield from _parse(files, 0)
+            else:
+                # One line more than asked for: the last one may be torn.
+                skip = _lines_before(files, last + 1)
+                yield from deque(_parse(files, skip), maxlen=last)
+    except OSError as exc:
+        raise _failure(Path(directory) / EVENT_FILE_NAME, "read", exc) from exc
 
 
 _Files = list[tuple[Path, BinaryIO]]
