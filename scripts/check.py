@@ -5,6 +5,7 @@ it found, and ends with the list of those that failed. It changes nothing: `.ven
 and `.venv/bin/ruff check --fix .` do.
 """
 
+import argparse
 import sys
 
 import project_environment
@@ -19,6 +20,7 @@ CHECKS = {
 
 def main() -> int:
     """Return 0 where all checks passed, else 1."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     python = project_environment.prepare("all,dev")
     failed = []
     for name, command in CHECKS.items():

@@ -4,6 +4,7 @@ hatch_build.py runs it when a wheel is built. The commands are those of pyprojec
 made from the parser that the command itself uses, `get_parser()` of its module.
 """
 
+import argparse
 import importlib
 import os
 import sys
@@ -33,8 +34,9 @@ def write_man_pages(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
+    arguments = argparse.ArgumentParser(description="Write the man pages of the console commands.")
+    arguments.add_argument("directory", type=Path, help="made where it is missing")
+    chosen = arguments.parse_args()
     os.environ["COLUMNS"] = "80"  # a page must not depend on the terminal it was made in
     sys.path.insert(0, str(PROJECT / "modules"))
-    write_man_pages(Path(sys.argv[1]))
+    write_man_pages(chosen.directory)

@@ -4,6 +4,7 @@ Sets up `.venv`, creates an instance of the library `bringup`, runs it and draws
 again, it runs the same instance afresh; the engine archives what was there before.
 """
 
+import argparse
 import os
 import shlex
 import sys
@@ -39,6 +40,7 @@ docs/tutorial/1_hello.md leads from here to steps of your own.
 
 def main() -> int:
     """Return 0, or the exit code of the command that did not succeed."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     python = project_environment.prepare("all")
     if (PROJECT / INSTANCE).exists():
         commands = [["run", INSTANCE, "--fresh"]]
