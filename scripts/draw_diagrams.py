@@ -5,9 +5,9 @@ The state machines come from the tables in octo_step_states; the graphs are draw
 doesn't depend on how fast the machine is. `tests/test_documentation.py` says when to draw anew.
 """
 
+import argparse
 import contextlib
 import io
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -66,4 +66,6 @@ def draw_all(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw_all(Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)
+    parser = argparse.ArgumentParser(description="Draw the pictures of the documentation.")
+    parser.add_argument("directory", nargs="?", type=Path, default=IMAGES, metavar="DIRECTORY")
+    draw_all(parser.parse_args().directory)
