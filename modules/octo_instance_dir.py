@@ -27,6 +27,8 @@ import orjson
 
 from octo_errors import EngineBusyError, InstanceError, LockTimeoutError, OctoError, did_you_mean
 from octo_lock_json import FileLock, LockedJsonFile, held_here
+from octo_parameter_schema import FORMAT, FORMAT_KEY
+from octo_parameter_store import require_known_format
 from octo_step_engine_parameters import (
     GLOBAL_GROUP,
     PARAMETER_FILE_NAME,
@@ -57,10 +59,11 @@ class Runner:
 
 
 class InstanceDir:
-    """The directory of one instance. Cheap to make; opens files only when they are needed.
+    """The directory of one instance. Cheap to make: it reads the parameter file, and no other.
 
     Raises:
-        InstanceError: `path` is no directory, or has no parameter file.
+        InstanceError: `path` is no directory, has no parameter file, or a newer version made it.
+        ParameterFileError: The parameter file can't be read or understood.
     """
 
     def __init__(self, path: str | Path, *, durability: str | None = None) -> None:
@@ -70,6 +73,7 @@ class InstanceDir:
         if not (self.path / PARAMETER_FILE_NAME).exists():
             raise _no_instance(self.path, "not an instance: it has no parameter file")
         self.parameters: LockedJsonFile = open_parameters(self.path, durability=durability)
+        require_known_format(self.parameters.read(), str(self.path))
 
     @property
     def logs(self) -> Path:
@@ -253,6 +257,7 @@ def _initial_parameters(
         first_step_module=graph.nodes[graph.first].module,
         first_step_node=graph.first,
     )
+    data[GLOBAL_GROUP][FORMAT_KEY] = FORMAT
     merge_missing(data, loaded)
     return data
 

@@ -70,6 +70,8 @@ class LockedJsonFile:
         defaults: What a file that doesn't exist yet begins with.
         durability: "process" or "power".
         timeout: Seconds to wait for the lock.
+        may_change: Called with the content and the path when a transaction begins; raises when
+            this content must be left alone.
     """
 
     def __init__(
@@ -81,11 +83,13 @@ class LockedJsonFile:
         defaults: Defaults | None = None,
         durability: str = "process",
         timeout: float = DEFAULT_TIMEOUT,
+        may_change: Callable[[Groups, str], None] | None = None,
     ) -> None:
         self.path = os.path.abspath(path)
         self.durability = durability
         self.timeout = timeout
         self.counter = counter
+        self._may_change = may_change
         self._defaults: Defaults = {} if defaults is None else defaults
         self._lock = FileLock(lock_path, timeout)
         self._known: GroupsText | None = None  # the version that was read or written last
@@ -376,6 +380,8 @@ class Transaction:
             fill_missing(groups, self._defaults)
         except JsonValueError as error:
             raise self._file._bad_value(error) from error
+        if self._file._may_change is not None:
+            self._file._may_change(groups, self._file.path)
         name, key = self._file.counter
         self._count = groups.get(name, {}).get(key, 0)
         return groups

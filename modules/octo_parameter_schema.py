@@ -12,6 +12,10 @@ LOCK_FILE_NAME = ".octo_step_engine_parameters.lock"
 GLOBAL_GROUP = "global_parameters"
 REVISION_KEY = "parameter_revision"
 
+FORMAT_KEY = "instance_format"
+FORMAT = 1
+"""The format of all files of an instance that this version makes; a missing number means 1."""
+
 DEFAULT_PARAMETERS: dict[str, dict[str, Any]] = {
     GLOBAL_GROUP: {
         "step_engine_library_path": "",

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import os
 
-from octo_errors import ConflictError, ParameterValueError, UsageError, did_you_mean
+from octo_errors import (
+    ConflictError,
+    InstanceError,
+    ParameterValueError,
+    UsageError,
+    did_you_mean,
+)
 from octo_json_strict import JsonValueError, dump_value
 from octo_lock_json import LockedJsonFile
-from octo_parameter_schema import DEFAULT_PARAMETERS, GLOBAL_GROUP, REVISION_KEY
+from octo_parameter_schema import (
+    DEFAULT_PARAMETERS,
+    FORMAT,
+    FORMAT_KEY,
+    GLOBAL_GROUP,
+    REVISION_KEY,
+)
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -48,7 +60,23 @@ def parameter_file(
         defaults=DEFAULT_PARAMETERS,
         durability=chosen_durability(durability),
         timeout=chosen_timeout(timeout),
+        may_change=require_known_format,
     )
+
+
+def require_known_format(groups: Mapping[str, Group], path: str) -> None:
+    """Do nothing if this version understands the files of the instance that has these parameters.
+
+    Raises:
+        InstanceError: A newer version made them.
+    """
+    number = groups.get(GLOBAL_GROUP, {}).get(FORMAT_KEY, 1)
+    if type(number) is not int or number > FORMAT:
+        raise InstanceError(
+            f"{path}: made by a newer version: format {number!r}, and this version knows {FORMAT}",
+            hint="upgrade the Octo Step Engine; nothing was changed",
+            path=path,
+        )
 
 
 def require(
