@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octo_instance_dir import InstanceDir, Runner, create_instance
@@ -102,6 +102,7 @@ KEYS = [
 ]
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(st.sampled_from(KEYS), json_values),
     st.dictionaries(st.text(max_size=5), json_values),
