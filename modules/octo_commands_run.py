@@ -96,7 +96,6 @@ def drive(
                 "\n".join(_last_words(outcome, view, instance, launcher)),
                 bad=outcome.engine_state == "COMPLETE_ERROR" or outcome.interrupted,
             )
-    _leave_in_spite_of_threads(outcome.exit_code)
     return outcome
 
 
@@ -150,7 +149,7 @@ def _signals(engine: StepEngine, view: PlainView) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave_in_spite_of_threads(code: int) -> None:
+def leave_in_spite_of_threads(code: int) -> None:
     """Let no thread that a hook left behind keep this process from ending with `code`."""
     main = threading.main_thread()
     left = [each for each in threading.enumerate() if not each.daemon and each is not main]

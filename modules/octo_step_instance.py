@@ -34,8 +34,16 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    code = _carry_out(sys.argv[1:] if argv is None else argv, default)
+    if "octo_commands_run" in sys.modules:
+        sys.modules["octo_commands_run"].leave_in_spite_of_threads(code)
+    return code
+
+
+def _carry_out(argv: list[str], default_instance: str) -> int:
+    """The exit code of a command; whatever goes wrong has been told."""
     try:
-        code = _carry_out(sys.argv[1:] if argv is None else argv, default)
+        code = _call(argv, default_instance)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -54,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _carry_out(argv: list[str], default_instance: str) -> int:
+def _call(argv: list[str], default_instance: str) -> int:
     import importlib
 
     arguments = parse(argv)
