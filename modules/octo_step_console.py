@@ -98,9 +98,7 @@ class PlainView:
 
     def __init__(self, *, verbose: bool = False) -> None:
         self.out, self.err = Stream(1), Stream(2)
-        self.failed: dict[
-            str, str
-        ] = {}  # node -> the state that failed, and hasn't succeeded since
+        self.failed: dict[str, str] = {}  # node -> the state that failed, till it succeeds
         self.began = False
         self.steps = 0
         self._verbose = verbose
@@ -134,13 +132,13 @@ class PlainView:
     def output(self, node: str, data: bytes) -> None:
         """Pass on what a hook wrote."""
         with self._lock:
-            self._write(self.out, data)
+            self._write(data)
 
     def say(self, text: str, *, bad: bool = False) -> None:
         """A line of the engine's own, further ones indented below it."""
         with self._lock:
             newline = b"" if self.out.at_line_start else b"\n"
-            self._write(self.out, newline + self.out.encoded(self._marked(text, bad)))
+            self._write(newline + self.out.encoded(self._marked(text, bad)))
 
     def notice(self, text: str) -> None:
         """A line to stderr; takes no lock, so that a signal handler may call it."""
@@ -153,8 +151,8 @@ class PlainView:
     def _marked(self, text: str, bad: bool) -> str:
         return MARK + text.replace("\n", "\n" + " " * len(MARK))
 
-    def _write(self, stream: Stream, data: bytes) -> None:
-        stream.write(data)
+    def _write(self, data: bytes) -> None:
+        self.out.write(data)
 
     def _count(self, event: Event) -> None:
         kind, node, state = event.get("event"), event.get("node", ""), event.get("state", "")
@@ -198,7 +196,7 @@ class QuietView(PlainView):
     def say(self, text: str, *, bad: bool = False) -> None:  # noqa: D102
         if bad:
             with self._lock:
-                self._write(self.err, self.err.encoded(self._marked(text, bad)))
+                self.err.write(self.err.encoded(self._marked(text, bad)))
 
 
 class JsonView(PlainView):
@@ -268,7 +266,7 @@ class LiveView(PlainView):
             return plain
         return f"\x1b[{31 if bad else 32}m{MARK}\x1b[0m{plain[len(MARK) :]}"
 
-    def _write(self, stream: Stream, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         self._area.write_above(data)
 
     def _refresh(self) -> None:
