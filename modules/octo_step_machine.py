@@ -472,15 +472,15 @@ class StepMachine:
     def _arrive(self, name: str, source: str) -> None:
         """An arrow from `source` was followed to the node `name`."""
         if self.graph.nodes[name].join_all and name != source:
-            needed = self.graph.sources_into(name) | {source}
+            sources = self.graph.sources_into(name)
             arrived = self.state.arrivals.setdefault(name, [])
             arrived.append(source)
-            missing = needed.difference(arrived)
+            missing = sources.difference(arrived)
             if missing:
                 waits = {"event": "join_wait", "node": name, "missing": sorted(missing)}
                 self._out.append(Record(waits))
                 return
-            for each in needed:
+            for each in sources.union(arrived):  # a jump may have led to sources that nobody awaits
                 arrived.remove(each)
             if not arrived:
                 del self.state.arrivals[name]

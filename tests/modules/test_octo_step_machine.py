@@ -98,6 +98,7 @@ def test_nodes_without_hooks_are_passed_and_recorded() -> None:
     assert states == list(
         itertools.product(("a", "b"), ("ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP"))
     )
+    assert not any("skipped" in each for each in kinds(machine.said, "state"))
 
 
 def test_each_state_is_recorded_when_its_hook_is_done_with_the_facts_of_the_call() -> None:
@@ -495,6 +496,20 @@ def test_a_join_that_only_a_jump_can_lead_to_is_entered_each_time() -> None:
     assert machine.state.arrivals == {}
     machine.done("j")
     assert machine.done("j2") == ["success"]
+
+
+def test_arrivals_from_where_only_a_jump_can_lead_to_are_not_awaited_but_used_up() -> None:
+    what = graph(
+        node("a", ["j"]),
+        node("j", join_all=True),
+        node("b", {"go": "j", "back": "a"}, hooks=["step_advance"]),
+    )
+    machine = CheckedMachine(what)
+    machine.take(JumpRequested("b"), Started())
+    assert machine.done("b", "go", "back") == ["a.step_execute"]
+    assert kinds(machine.said, "join_wait")[0]["missing"] == ["a"]
+    assert machine.done("a") == ["j.step_execute"]
+    assert machine.done("j") == ["success"]
 
 
 def test_a_second_arrival_at_an_active_node_is_a_second_visit() -> None:
@@ -910,6 +925,14 @@ def test_a_jump_waits_for_what_is_in_flight_and_leaves_all_that_is_active() -> N
     assert machine.state.arrivals == {}
 
 
+def test_no_other_hook_is_called_before_a_jump() -> None:
+    machine = forked(fork_and_join(hooks=ALL_HOOKS))
+    machine.take(JumpRequested("both"))
+    assert machine.done("left") == []
+    assert where(machine) == {"left": "EXECUTE", "right": "ENTER"}
+    assert machine.done("right") == ["both.step_execute"]
+
+
 def test_a_jump_in_a_back_off_is_made_at_once() -> None:
     machine = started(graph(node("a", ["b"], max_retries=1, retry_delay_s=60.0), node("b")))
     machine.take(HookFailed("a", "no"))
@@ -959,7 +982,7 @@ def test_a_stop_takes_a_jump_back() -> None:
 def test_a_jump_after_the_end_is_refused() -> None:
     machine = started(chain("a", "b"))
     machine.take(HookDone("a"), HookDone("b"), JumpRequested("a"))
-    assert kinds(machine.said, "jump_refused")
+    assert kinds(machine.said, "jump_refused")[0]["reason"] == "the run has ended"
     assert machine.state.state == "COMPLETE_SUCCESS"
 
 
