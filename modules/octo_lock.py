@@ -117,6 +117,8 @@ class FileLock:
                 return
             file.unlock()  # the lock file was replaced while we waited: lock the new one
             self._file = None
+            if monotonic() > deadline:
+                raise _unusable(self.path, OSError(errno.ESTALE, "it is replaced all the time"))
 
     def release(self) -> None:
         """Give the lock back. In a forked child there is nothing to give, and nothing happens."""
