@@ -306,7 +306,10 @@ def _open_lock_file(path: str) -> _LockFile:
         if known is not None and not known.is_closed:
             return known
         descriptor, identity = _opened(path)
-        file = _open_files[identity] = _LockFile(descriptor, identity, path)
+        try:
+            file = _open_files[identity] = _LockFile(descriptor, identity, path)
+        except OSError as error:
+            raise _unusable(path, error) from error
         return file
 
 
