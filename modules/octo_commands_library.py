@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from octo_errors import LibraryError, UsageError
-from octo_instance_dir import InstanceDir, create_instance
+from octo_instance_dir import InstanceDir
+from octo_instance_setup import create_instance
 from octo_library_template import make_library
 from octo_step_engine_parameters import GLOBAL_GROUP, PARAMETER_FILE_NAME
 from octo_step_graph import StepGraph, library_graph

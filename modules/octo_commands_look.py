@@ -1,4 +1,4 @@
-"""The commands that look and change nothing: `status`, `history`, `graph`.
+"""The commands that look and change nothing: `status`, `history`, `graph`, `doctor`.
 
 `status` is asked often and starts fast: what only the others need is imported inside them.
 """
@@ -71,12 +71,13 @@ def history(arguments: Namespace) -> int:
 def graph(arguments: Namespace) -> int:
     """The graph, with the states of the run."""
     from octo_graph_steps import MERMAID_SUFFIX, Progress, draw, write_graph
+    from octo_instance_setup import load_instance
     from octo_step_events import read_events
     from octo_step_history import fates, marks
 
     instance = InstanceDir(arguments.instance)
     found = read_status(instance)
-    _, steps, _ = instance.load()
+    _, steps, _ = load_instance(instance)
     current = {each.node: each.state for each in found.active}
     progress = Progress(current, marks(found, fates(read_events(instance.path))))
     title = f"{instance.path.name}: {found.condition.replace('_', ' ')}"
@@ -89,3 +90,17 @@ def graph(arguments: Namespace) -> int:
     write_graph(file, steps, progress, format=form, title=title)
     sys.stdout.write(f"drawn: {file}\n")
     return 0
+
+
+def doctor(arguments: Namespace) -> int:
+    """What a directory can do, who is at work there, and whether its state is sound."""
+    import json
+
+    from octo_doctor import examine, report_lines
+
+    report = examine(Path(arguments.instance))
+    if arguments.json:
+        sys.stdout.write(json.dumps(report.as_dict(), ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in report_lines(report))
+    return 1 if report.wrong else 0

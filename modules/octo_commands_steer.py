@@ -16,28 +16,28 @@ from typing import Any
 
 from octo_commands_run import drive
 from octo_errors import InstanceError, UsageError, did_you_mean
-from octo_instance_dir import InstanceDir, reset_instance
+from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir
+from octo_instance_setup import load_instance, reset_instance
 from octo_step_engine import StepEngine
 from octo_step_engine_parameters import GLOBAL_GROUP, PARAMETER_FILE_NAME
 from octo_step_events import read_events
 from octo_step_history import fates, preview_jump
 from octo_step_status import LOOK_EVERY_S, launcher_command, read_status, status_lines
 
-PAUSE, STOP, JUMP = "pause_request_bool", "stop_request_bool", "jump_request_node"
 PATIENCE_S = 1.0
 
 
 def pause(arguments: Namespace) -> int:
     """Let a run rest after the present hook."""
     instance = InstanceDir(arguments.instance)
-    _ask(instance, PAUSE, True, wait=not arguments.no_wait)
+    _ask(instance, PAUSE_REQUEST, True, wait=not arguments.no_wait)
     return _say_status(instance)
 
 
 def stop(arguments: Namespace) -> int:
     """End a run without success."""
     instance = InstanceDir(arguments.instance)
-    heard = _ask(instance, STOP, True, wait=not arguments.no_wait)
+    heard = _ask(instance, STOP_REQUEST, True, wait=not arguments.no_wait)
     if heard or read_status(instance).engine_state.startswith("COMPLETE_"):
         return _say_status(instance)
     outcome = drive(arguments, StepEngine.stop)
@@ -49,13 +49,13 @@ def stop(arguments: Namespace) -> int:
 def jump(arguments: Namespace) -> int:
     """Let a run go on at another node, and say what that means."""
     instance, node = _instance_and_node(arguments)
-    _, graph, _ = instance.load()
+    _, graph, _ = load_instance(instance)
     if node not in graph.nodes:
         hint = did_you_mean(node, graph.nodes)
         raise UsageError(f"{instance.path}: its library has no node {node!r}", hint=hint)
     before = fates(read_events(instance.path))
     preview = preview_jump(graph, read_status(instance), before, node)
-    heard = _ask(instance, JUMP, node, wait=not arguments.no_wait)
+    heard = _ask(instance, JUMP_REQUEST, node, wait=not arguments.no_wait)
     if not heard:
         StepEngine(instance).jump(node)
     lines = [f"{instance.path}: jump to {node}", *preview.lines()]
@@ -126,7 +126,7 @@ def _ask(instance: InstanceDir, key: str, value: object, *, wait: bool) -> bool:
         with instance.parameters.transaction() as data:
             if data[GLOBAL_GROUP].pop(key, None) is not None:
                 return False
-    if key != JUMP:
+    if key != JUMP_REQUEST:
         _wait(instance, lambda _: False)
     return True
 

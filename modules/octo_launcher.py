@@ -5,7 +5,8 @@
 nothing but Python itself, so that it can say what to do when that Python is gone.
 """
 
-# ruff: noqa: PTH  (pathlib would double the time that this file needs to start)
+# pathlib would double the time that this file needs to start:
+# ruff: noqa: PTH
 
 import importlib.util
 import os
@@ -18,7 +19,7 @@ SCRIPT = "@SCRIPT@"
 NEEDED = ("fasteners", "graphviz", "orjson", "transitions")
 
 
-def main():
+def main() -> None:
     """Run SCRIPT with the arguments given here, by the Python that made this instance."""
     os.environ["OCTO_STEP_INSTANCE"] = os.path.dirname(os.path.abspath(__file__))
     if not os.path.exists(SCRIPT):

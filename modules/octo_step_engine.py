@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from octo_errors import LibraryError, UsageError, did_you_mean
-from octo_instance_dir import InstanceDir, merge_missing, reset_instance
-from octo_lock_json import Groups
+from octo_errors import InstanceError, LibraryError, UsageError, did_you_mean
+from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, REQUESTS, STOP_REQUEST, InstanceDir
+from octo_instance_setup import load_instance, merge_missing, reset_instance
+from octo_library_pin import changed_files, pin_library
+from octo_lock_json import Groups, speed_up
 from octo_step_events import EventLog
 from octo_step_executors import Executor, HookCall, HookResult, NodeSource, make_executor
 from octo_step_graph import StepGraph
@@ -50,7 +52,6 @@ from octo_step_machine import (
 from octo_step_output import StepOutput
 from octo_step_states import GLOBAL, RunState
 
-REQUESTS = ("pause_request_bool", "stop_request_bool", "jump_request_node")
 STATUS_KEY = "step_results_key_last_status"
 POLL_SECONDS = 0.25
 EXIT_SUCCESS, EXIT_ERROR, EXIT_PAUSED, EXIT_INTERRUPTED = 0, 1, 3, 130
@@ -121,6 +122,7 @@ class StepEngine:
         self._executor: Executor | None = None
         self._asked_to_pause = ""
         self._interrupted = False
+        speed_up()
 
     # --- what a user asks for ---
 
@@ -130,11 +132,23 @@ class StepEngine:
         """Start, or go on, until the run ends or is to rest; `fresh` puts an old run away first."""
         with self.instance.run_lock():
             if fresh:
-                reset_instance(self.instance)
+                self._put_away()
             with self._session(Limits(max_steps=max_steps, until=until)) as session:
                 if until is not None:
                     _known(until, session.graph)
                 return session.drive([Started()])
+
+    def _put_away(self) -> None:
+        """Archive the run there was, which must not leave anything armed."""
+        with self._session(Limits()) as session:
+            session.make_safe()
+            if session.run.armed:
+                raise InstanceError(
+                    f"{self.instance.path} can't begin anew: armed: {', '.join(session.run.armed)}",
+                    hint="make it safe by hand, then empty the list: octo_step_engine_parameters.py"
+                    f" {self.instance.path} {GLOBAL} make_safe []",
+                )
+        reset_instance(self.instance)
 
     def step(self) -> Outcome:
         """Perform ENTER and EXECUTE of the current node."""
@@ -194,7 +208,7 @@ class StepEngine:
 
     @contextmanager
     def _session(self, limits: Limits) -> Iterator[_Session]:
-        library, graph, _ = self.instance.load()
+        library, graph, _ = load_instance(self.instance)
         modules = {name: node.module for name, node in graph.nodes.items()}
         source = NodeSource(library.path, modules, self._verbose)
         log = EventLog(self.instance.path, durability=self.instance.parameters.durability)
@@ -280,7 +294,9 @@ class _Session:
         self.run.jump(node)
         with self.parameters.transaction() as data:
             self.run.store(data, self.graph, time.time())
-            data[GLOBAL].update(run_id=self._log.run_id, pause_reason=f"jump to {node}")
+            data[GLOBAL].update(
+                run_id=self._log.run_id, pause_reason=f"jump to {node}", end_reason=""
+            )
 
     def make_safe(self) -> None:
         """Run the make-safe hooks that are owed, newest first; one that fails stays owed."""
@@ -301,14 +317,14 @@ class _Session:
     def _begin(self) -> None:
         """Say in the log and in the file that the run starts or goes on; make safe after a kill."""
         goes_on = bool(self.run.tokens)
-        changed = self.engine.instance.changed_files(self.library.path) if goes_on else []
+        changed = changed_files(self.engine.instance.path, self.library.path) if goes_on else []
         if changed and self.engine._strict:
             raise LibraryError(
                 f"the library has changed since this run began: {', '.join(changed)}",
                 hint="undo the changes, run without --strict, or begin anew with `run --fresh`",
             )
         if not goes_on:
-            self.engine.instance.pin(self.library.path)
+            pin_library(self.engine.instance.path, self.library.path)
         shared = self.parameters.read()[GLOBAL]
         self._log.run_id = (goes_on and shared.get("run_id")) or _new_run_id()
         kind = "resume" if goes_on else "run_start"
@@ -391,10 +407,10 @@ class _Session:
             events.append(PauseRequested(self.engine._asked_to_pause))
             self.engine._asked_to_pause = ""
         if not shared.keys().isdisjoint(REQUESTS):
-            pause, stop, jump = (shared.pop(name, None) for name in REQUESTS)
-            if pause:
+            jump = shared.pop(JUMP_REQUEST, None)
+            if shared.pop(PAUSE_REQUEST, None):
                 events.append(PauseRequested("pause requested"))
-            if stop:
+            if shared.pop(STOP_REQUEST, None):
                 events.append(StopRequested("stop requested"))
             if jump in self.graph.nodes:
                 events.append(JumpRequested(jump))

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from octo_errors import LibraryError, did_you_mean
 from octo_step_declaration import (
@@ -36,7 +36,6 @@ __all__ = [
     "Problem",
     "StepLibrary",
     "find_libraries",
-    "library_hashes",
     "library_search_path",
     "load_library",
     "load_node",
@@ -117,40 +116,14 @@ def resolve_library(name_or_path: str | Path, extra: Iterable[str | Path] = ()) 
         return known[text]
     if text and _is_library(path):
         return path
+    empty = [str(folder / text) for folder in searched if text and (folder / text).is_dir()]
+    looked_in = ", ".join(str(folder) for folder in searched if folder.is_dir()) or "no directory"
+    near = f"{empty[0]} has no step_node_*.py" if empty else did_you_mean(text, known)
     raise LibraryError(
         f"no step library is called {text!r}",
-        hint=f"{did_you_mean(text, known)}\nlooked in: {', '.join(map(str, searched))}".strip(),
+        hint=f"{near}\nlooked in: {looked_in}".strip(),
         searched=searched,
     )
-
-
-def library_hashes(path: str | Path) -> dict[str, str]:
-    """The sha256 of each `.py` file below a library, relative name with `/` -> hex digest, sorted.
-
-    Raises:
-        LibraryError: A file can't be read.
-    """
-    import hashlib
-
-    root = str(path)
-    hashes = {}
-    for folder, folders, names in os.walk(root, onerror=_refuse_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.endswith(".py"):
-                continue
-            file = os.path.join(folder, name)  # noqa: PTH118  (2,000 files: several times faster)
-            try:
-                with open(file, "rb") as stream:  # noqa: PTH123
-                    digest = hashlib.sha256(stream.read()).hexdigest()
-            except OSError as error:
-                _refuse_unreadable(error)
-            hashes[file[len(root) :].lstrip(os.sep).replace(os.sep, "/")] = digest
-    return dict(sorted(hashes.items()))
-
-
-def _refuse_unreadable(error: OSError) -> NoReturn:
-    raise LibraryError(f"{error.filename}: can't be read: {error.strerror}") from error
 
 
 def _absolute(path: str | Path) -> Path:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from octo_errors import OctoError
-from octo_instance_dir import InstanceDir, Runner
+from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir, Runner
 
 Condition = Literal["new", "running", "paused", "interrupted", "complete_success", "complete_error"]
-REQUESTS = {"pause_request_bool": "pause", "stop_request_bool": "stop"}
-JUMPS = ("jump_request_node", "jump_pending")
+REQUESTS = {PAUSE_REQUEST: "pause", STOP_REQUEST: "stop"}
+JUMPS = (JUMP_REQUEST, "jump_pending")
 LOOK_EVERY_S = 0.2
 
 _ENDS: dict[str, Condition] = {
@@ -97,7 +97,9 @@ def read_status(instance: InstanceDir) -> Status:
     if status.condition == "interrupted":
         extra["on_interrupt"] = _policies(instance, status)
     if status.condition not in ("new", "complete_success") and os.path.isdir(status.library):  # noqa: PTH112
-        extra["changed_files"] = instance.changed_files(instance.library_path())
+        from octo_library_pin import changed_files
+
+        extra["changed_files"] = changed_files(instance.path, instance.library_path())
     return _replace(status, **extra)
 
 
@@ -254,9 +256,11 @@ def _read_consistently(instance: InstanceDir) -> Status:
 
 def _policies(instance: InstanceDir, status: Status) -> dict[str, str]:
     """What the next run does about the nodes that were interrupted."""
+    from octo_instance_setup import load_instance
+
     interrupted = [each for each in status.active if not each.held and not each.retry_due]
     try:
-        _, graph, _ = instance.load()
+        _, graph, _ = load_instance(instance)
         policies: dict[str, str] = {
             each.node: graph.nodes[each.node].on_interrupt for each in interrupted
         }

@@ -14,7 +14,7 @@ from typing import Any
 
 import octo_step_instance
 from octo_graph_steps import draw_machine_dot, render
-from octo_instance_dir import create_instance
+from octo_instance_setup import create_instance
 from octo_step_engine import StepEngine
 from octo_step_states import ENGINE_MOVES, ENGINE_STATES, STEP_MOVES, STEP_STATES
 

@@ -50,8 +50,12 @@ ARROWS = {
     "octo_step_worker_pool": "octo_step_hooks octo_step_output octo_step_processes",
     "octo_step_executors": "octo_step_worker_pool",
     # the engine
-    "octo_instance_dir": "octo_step_engine_parameters octo_step_graph",
-    "octo_step_engine": "octo_instance_dir octo_step_machine octo_step_events octo_step_executors",
+    "octo_instance_dir": "octo_parameter_store",
+    "octo_library_pin": "octo_atomic_file octo_errors",
+    "octo_instance_setup": "octo_instance_dir octo_library_pin octo_step_engine_parameters"
+    " octo_step_graph",
+    "octo_step_engine": "octo_instance_setup octo_step_machine octo_step_events"
+    " octo_step_executors",
     # pictures
     "octo_graph_picture": "octo_step_graph",
     "octo_graph_mermaid": "octo_graph_picture",
@@ -59,7 +63,7 @@ ARROWS = {
     # the command line of instances
     "octo_step_grammar": "octo_errors",
     "octo_library_template": "octo_errors",
-    "octo_step_status": "octo_instance_dir",
+    "octo_step_status": "octo_instance_setup",
     "octo_step_history": "octo_step_status",
     "octo_step_console": "octo_step_history",
     "octo_commands_library": "octo_library_template octo_step_states octo_step_status",
@@ -76,6 +80,7 @@ LATE = {
     "octo_step_executors",
     "octo_step_hooks",
     "octo_step_instance",
+    "octo_step_status",
 }
 """They import some of the project inside functions, to start without it. Nobody else may."""
 
@@ -84,7 +89,7 @@ THIRD_PARTY_HOMES = {
     "fasteners": "octo_lock",
     "graphviz": "octo_graph_steps",
     "hatchling": "hatch_build",
-    "orjson": "octo_json_groups octo_instance_dir octo_step_events",
+    "orjson": "octo_json_groups octo_step_events",
     "psutil": "octo_step_processes octo_step_worker",
     "rich": "octo_step_console",
     "transitions": "octo_step_states",

@@ -30,7 +30,7 @@ def _starts(size: int, command: list[str], wanted: str | None = None) -> float:
 
 
 def _instance(directory: Path) -> Path:
-    from octo_instance_dir import create_instance
+    from octo_instance_setup import create_instance
 
     create_instance(directory / "instance", loop_library(directory, 1, BARE))
     return directory / "instance"

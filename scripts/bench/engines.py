@@ -58,7 +58,8 @@ def chain_library(directory: Path, length: int, work: str) -> Path:
 
 
 def _run(directory: Path, library: Path, size: int, durability: str = "process") -> float:
-    from octo_instance_dir import InstanceDir, create_instance
+    from octo_instance_dir import InstanceDir
+    from octo_instance_setup import create_instance
     from octo_step_engine import StepEngine
 
     create_instance(directory / "instance", library)
@@ -179,7 +180,7 @@ def import_bare(directory: Path, size: int) -> float:
 
 def library_create(directory: Path, size: int) -> float:
     """`create` of an instance: loads, checks, hashes, writes."""
-    from octo_instance_dir import create_instance
+    from octo_instance_setup import create_instance
 
     library = _compiled(directory, size)
     start = perf_counter()
@@ -211,7 +212,7 @@ def library_first_step(directory: Path, size: int) -> float:
 
     library = _compiled(directory, size)
     make = (
-        "import sys; from octo_instance_dir import create_instance; create_instance(*sys.argv[1:])"
+        "import sys; from octo_instance_setup import create_instance; create_instance(*sys.argv[1:])"
     )
     modules = str(Path(sys.modules[StepEngine.__module__].__file__ or "").parent)
     subprocess.run(

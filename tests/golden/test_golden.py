@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from octo_instance_dir import InstanceDir
+from octo_library_pin import changed_files
 from octo_parameter_schema import FORMAT
 from octo_step_engine import StepEngine
 from octo_step_events import read_events
@@ -68,7 +69,7 @@ def test_an_instance_of_every_format_is_understood_and_finished(
     instance = restored(golden, situation, tmp_path)
     before = list(read_events(instance.path))
     assert read_status(instance).condition == condition
-    assert instance.changed_files(instance.library_path()) == []
+    assert changed_files(instance.path, instance.library_path()) == []
 
     outcome = StepEngine(instance).run()
 

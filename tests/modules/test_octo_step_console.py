@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from octo_instance_dir import create_instance
+from octo_instance_setup import create_instance
 from octo_step_console import Area, JsonView, LiveView, PlainView, QuietView, Stream
 from octo_step_status import ActiveNode
 from tests.support import PROJECT, MakeLibrary

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from octo_errors import EngineBusyError, LibraryError, UsageError
-from octo_instance_dir import InstanceDir, create_instance
+from octo_instance_dir import InstanceDir
+from octo_instance_setup import create_instance
 from octo_step_engine import StepEngine
 from tests.modules.engine_support import events, node_text, stored, trace, traced, wait_for
 from tests.support import MakeLibrary

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from octo_instance_dir import create_instance
+from octo_instance_setup import create_instance
 from octo_step_engine import StepEngine
 from tests.modules.engine_support import (
     DEADLINE_S,

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from octo_instance_dir import create_instance
+from octo_instance_setup import create_instance
 from tests.support import PROJECT, Command, MakeLibrary
 
 SCRIPT = "modules/octo_step_instance.py"

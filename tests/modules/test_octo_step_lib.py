@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from octo_errors import LibraryError
+from octo_library_pin import library_hashes
 from octo_step_lib import (
     HOOKS,
     Problem,
     StepLibrary,
     find_libraries,
-    library_hashes,
     library_search_path,
     load_library,
     load_node,

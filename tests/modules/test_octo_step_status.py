@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octo_instance_dir import InstanceDir, Runner, create_instance
+from octo_instance_dir import InstanceDir, Runner
+from octo_instance_setup import create_instance
 from octo_step_status import (
     ActiveNode,
     duration_text,
