@@ -5,9 +5,6 @@
 nothing but Python itself, so that it can say what to do when that Python is gone.
 """
 
-# pathlib would double the time that this file needs to start:
-# ruff: noqa: PTH
-
 import importlib.util
 import os
 import runpy
