@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from octo_instance_dir import InstanceDir
+from octo_parameter_store import DURABILITY_VARIABLE
 from octo_step_console import JsonView, LiveView, PlainView, QuietView, has_rich, is_foreground
 from octo_step_engine import EXIT_INTERRUPTED, Outcome, StepEngine
 from octo_step_output import log_file_name
@@ -76,7 +77,10 @@ def drive(
 ) -> Outcome:
     """Let an engine do something that may call hooks: shown in a view, paused by signals."""
     options = vars(arguments)
-    instance = InstanceDir(arguments.instance, durability=options.get("durability"))
+    durability = options.get("durability")
+    if durability:
+        os.environ[DURABILITY_VARIABLE] = durability  # what nodes write is to survive as much
+    instance = InstanceDir(arguments.instance, durability=durability)
     launcher = launcher_command(instance.path)
     verbose = options.get("verbose", False)
     with _view(instance, options.get("json", False), options.get("quiet", False), verbose) as view:

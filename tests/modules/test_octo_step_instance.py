@@ -466,6 +466,21 @@ def test_every_executor_shows_what_hooks_print(
     assert "one works\n" in done.stdout and "two works\n" in done.stdout
 
 
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_the_durability_of_a_run_is_that_of_its_nodes_too(
+    octo: Octo, make_instance: MakeInstance, executor: str
+) -> None:
+    node = """
+        from octo_step_engine_parameters import octo_step_engine_parameters
+        class step_node_one:
+            def step_execute(self):
+                print(octo_step_engine_parameters().durability)
+    """
+    make_instance({"one": node})
+    done = octo("run", "x", "--quiet", "--executor", executor, "--durability", "power")
+    assert done.stdout == "power\n", done.stderr
+
+
 def test_step_and_advance_say_what_comes_next(octo: Octo, make_instance: MakeInstance) -> None:
     make_instance(TWO_NODES)
     done = octo("step", "x")
