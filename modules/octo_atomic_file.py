@@ -178,6 +178,12 @@ def prepare_exchange() -> None:
     _exchange = exchange_names
 
 
+def exchange_files(one: str, other: str) -> bool:
+    """Exchange the names of two files; False where the system or the file system can't."""
+    prepare_exchange()
+    return _exchange is not None and _exchange(one, other)
+
+
 def _open_directory(path: str) -> int | None:
     """The directory of a file, to be synced; None on Windows, which does that by itself."""
     if os.name == "nt":

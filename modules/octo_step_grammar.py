@@ -145,6 +145,16 @@ def _history(command: Parser) -> None:
     command.add_argument("-n", "--last", type=_positive, metavar="N", help="the latest N only")
 
 
+def _doctor(command: Parser) -> None:
+    command.add_argument(
+        "instance",
+        nargs="?",
+        metavar="DIR",
+        help="an instance's directory, or any other (default: the current directory)",
+    )
+    command.add_argument("--json", action="store_true", help="as one JSON object")
+
+
 def _graph(command: Parser) -> None:
     _instance(command)
     command.add_argument(
@@ -245,6 +255,11 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
         "draw the graph with the current state marked\n"
         "SVG, DOT and Mermaid need no other program; PNG and PDF need Graphviz' `dot`.",
         _graph,
+    ),
+    "doctor": (
+        "try what a directory can do, and see whether the state in it is sound\n"
+        "Changes nothing; exit code 1 if something is wrong.",
+        _doctor,
     ),
     "run": (
         "start a run, or go on with it\n"

@@ -22,7 +22,7 @@ __all__ = ["get_parser", "main"]
 EXIT_INTERRUPTED = 130
 MODULES = {
     "octo_commands_library": ("list", "new-library", "validate", "create"),
-    "octo_commands_look": ("status", "history", "graph"),
+    "octo_commands_look": ("status", "history", "graph", "doctor"),
     "octo_commands_run": ("run", "step", "advance", "make-safe"),
     "octo_commands_steer": ("pause", "stop", "jump", "reset"),
 }

@@ -15,6 +15,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -68,6 +69,18 @@ def wait_for_end(pid: int) -> None:
 
     with contextlib.suppress(psutil.Error):
         psutil.Process(pid).wait()
+
+
+def command_and_start(pid: int) -> tuple[str, str]:
+    """The command line of a process, and when it began (UTC, ISO 8601); empty where not known."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        began = datetime.fromtimestamp(process.create_time(), UTC)
+        return " ".join(process.cmdline())[:200], began.isoformat(timespec="seconds")
+    except psutil.Error:
+        return "", ""
 
 
 def still_running(processes: Iterable[psutil.Process]) -> list[str]:
