@@ -46,6 +46,7 @@ def main() -> int:
         commands = [["run", INSTANCE, "--fresh"]]
     else:
         commands = [["create", INSTANCE, "--library", "bringup"], ["run", INSTANCE]]
+    print("\nThe self-test fails while the instrument is cold: watch the engine try it again.")
     commands.append(["graph", INSTANCE, "-o", f"{INSTANCE}/bringup.svg"])
     for command in commands:
         words = ["modules/octo_step_instance.py", *command]
