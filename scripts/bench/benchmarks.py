@@ -12,17 +12,17 @@ LANGGRAPH = ("langgraph",)
 
 def _engines(of: str, at_most: float, at_most_tmpfs: float | None) -> tuple[Peer, ...]:
     """The other engines that can do `of`, in the sizes that they can be asked for."""
-    size = {"chain": 1000, "loop": 5000}[of]
+    size = 300  # a step costs them the same, or more, in a longer run
     subjects = [
-        Subject("Apache Burr, SQLite (syncs)", f"peers:burr_{of}", 1000, BURR),
-        Subject("LangGraph, SqliteSaver, sync (syncs)", f"peers:langgraph_{of}", 1000, LANGGRAPH),
-        Subject("DBOS, SQLite (syncs)", "peers:dbos_steps", 1000, ("dbos",)),
+        Subject("Apache Burr, SQLite (syncs)", f"peers:burr_{of}", size, BURR),
+        Subject("LangGraph, SqliteSaver, sync (syncs)", f"peers:langgraph_{of}", size, LANGGRAPH),
+        Subject("DBOS, SQLite (syncs)", "peers:dbos_steps", size, ("dbos",)),
         Subject("pypyr, writes JSON (no sync)", "peers:pypyr_loop", size, ("pypyr",)),
         Subject("Prefect, 100 steps (server's SQLite)", "peers:prefect_steps", 100, ("prefect",)),
     ]
     if of == "chain":
         name = "luigi, a file a task (no sync)"
-        subjects.append(Subject(name, "peers:luigi_chain", 1000, ("luigi",)))
+        subjects.append(Subject(name, "peers:luigi_chain", size, ("luigi",)))
     else:
         name = "pydantic-graph, file, 100 steps (no sync)"
         subjects.append(Subject(name, "peers:pydantic_graph_loop", 100, ("pydantic_graph",)))
