@@ -50,18 +50,34 @@ def parameter_file(
 ) -> LockedJsonFile:
     """The parameter file at `path`; None: as the environment says, or else "process" and 30 s.
 
+    It is opened once per process: what one of its users read or wrote, no other parses again.
+
     Raises:
         UsageError: There is no such durability, or a time-out is no number of seconds.
     """
-    return LockedJsonFile(
-        path,
-        lock_path,
-        counter=(GLOBAL_GROUP, REVISION_KEY),
-        defaults=DEFAULT_PARAMETERS,
-        durability=chosen_durability(durability),
-        timeout=chosen_timeout(timeout),
-        may_change=require_known_format,
+    known_as = (
+        os.path.abspath(path),  # noqa: PTH100  (pathlib is slow to load)
+        os.path.abspath(lock_path),  # noqa: PTH100
+        chosen_durability(durability),
+        chosen_timeout(timeout),
     )
+    file = _files.get(known_as)
+    if file is None:
+        if len(_files) >= _MOST_FILES:
+            _files.clear()
+        file = _files[known_as] = LockedJsonFile(
+            *known_as[:2],
+            counter=(GLOBAL_GROUP, REVISION_KEY),
+            defaults=DEFAULT_PARAMETERS,
+            durability=known_as[2],
+            timeout=known_as[3],
+            may_change=require_known_format,
+        )
+    return file
+
+
+_MOST_FILES = 64
+_files: dict[tuple[str, str, str, float], LockedJsonFile] = {}
 
 
 def require_known_format(groups: Mapping[str, Group], path: str) -> None:

@@ -226,26 +226,15 @@ class octo_step_engine_parameters:
         sys.stdout.write(display_text(param_dictionary))
 
     def _file(self, file_name: str, lock_file_name: str) -> LockedJsonFile:
-        """The file, opened once per process: what it read or wrote last is not parsed again."""
         try:
             here = os.getcwd()
         except FileNotFoundError:
             raise ParameterFileError(
                 f"{file_name}: the current directory is gone", hint="change to one that exists"
             ) from None
-        known_as = (here, file_name, lock_file_name, self.durability, self.timeout)
-        file = _files.get(known_as)
-        if file is None:
-            if len(_files) >= _MOST_FILES:
-                _files.clear()
-            file = _files[known_as] = parameter_file(
-                os.path.join(here, file_name),
-                os.path.join(here, lock_file_name),
-                durability=self.durability,
-                timeout=self.timeout,
-            )
-        return file
-
-
-_MOST_FILES = 64
-_files: dict[tuple[str, str, str, str, float], LockedJsonFile] = {}
+        return parameter_file(
+            os.path.join(here, file_name),
+            os.path.join(here, lock_file_name),
+            durability=self.durability,
+            timeout=self.timeout,
+        )
