@@ -77,7 +77,7 @@ BENCHMARKS = (
         Subject("increment in a file of 1,000 groups", "stores:many_groups_ours", 200),
         (
             Peer(Subject(SPEC, "stores:many_groups_spec", 50), 0.1),
-            Peer(Subject("orjson load + dump, in memory", "stores:many_groups_parse", 200), 1.3),
+            Peer(Subject("orjson load + dump, in memory", "stores:many_groups_parse", 200)),
             Peer(Subject("orjson load + dump of the file", "stores:many_groups_bare", 200), 1.3),
         ),
     ),
@@ -126,13 +126,6 @@ BENCHMARKS = (
         (Peer(Subject("import of the 2,000 modules", "engines:import_bare", 2000), 1.5),),
     ),
     Benchmark(
-        "memory",
-        Subject("memory after 100,000 turns", "engines:memory_100000", 1),
-        (Peer(Subject("after 1,000 turns", "engines:memory_1000", 1), 1.05),),
-        unit="bytes",
-        most_rounds=1,
-    ),
-    Benchmark(
         "command-read",
         Subject("octo_step_engine_parameters PATH GROUP KEY", "commands:read_ours", 20),
         (
@@ -160,5 +153,12 @@ BENCHMARKS = (
         "command-help",
         Subject("octo_step_instance --help", "commands:help_text", 20),
         (Peer(Subject("python -c 'import transitions'", "commands:bare_transitions", 20), 1.5),),
+    ),
+    Benchmark(
+        "memory",
+        Subject("memory after 100,000 turns", "engines:memory_100000", 1),
+        (Peer(Subject("after 1,000 turns", "engines:memory_1000", 1), 1.05),),
+        unit="bytes",
+        most_rounds=1,
     ),
 )

@@ -211,7 +211,7 @@ def library_first_step(directory: Path, size: int) -> float:
     from octo_step_engine import StepEngine
 
     library = _compiled(directory, size)
-    make = "import sys; from octo_instance_setup import create_instance; create_instance(*sys.argv[1:])"
+    make = "import sys; from octo_instance_setup import *; create_instance(*sys.argv[1:])"
     modules = str(Path(sys.modules[StepEngine.__module__].__file__ or "").parent)
     subprocess.run(
         [sys.executable, "-c", make, str(directory / "instance"), str(library)],
