@@ -22,8 +22,10 @@ The tree:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+TYPE_CHECKING = False  # as in typing, which is slow to load
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
 
 
 class OctoError(Exception):
@@ -47,7 +49,7 @@ class OctoError(Exception):
         self.details = details
 
     def __str__(self) -> str:
-        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+        return "\n  ".join([self.message, *self.hint.splitlines()])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.hint, self.details)
@@ -124,6 +126,8 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     names = [str(name) for name in candidates]
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if near:
+        likeness = {name: difflib.SequenceMatcher(None, name, word).ratio() for name in near}
+        near = [name for name in near if likeness[name] > likeness[near[0]] - 0.1]
         return "did you mean " + " or ".join(repr(name) for name in near) + "?"
     if 0 < len(names) <= 12:
         return "there are: " + ", ".join(names)

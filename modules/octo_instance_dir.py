@@ -79,9 +79,9 @@ class InstanceDir:
         """The library this instance was made from, as its parameter file says.
 
         Raises:
-            InstanceError: There is no such directory any more.
+            InstanceError: There is no such directory any more, or what is there is no text.
         """
-        named = self.parameters.read()[GLOBAL_GROUP].get("step_engine_library_path", "")
+        named = self._text("step_engine_library_path")
         path = Path(named)
         if named and path.is_dir():
             return path
@@ -92,8 +92,22 @@ class InstanceDir:
         )
 
     def first_node(self) -> str | None:
-        """The node that the instance was made to begin with; None leaves it to the library."""
-        return self.parameters.read()[GLOBAL_GROUP].get("first_step_node") or None
+        """The node that the instance was made to begin with; None leaves it to the library.
+
+        Raises:
+            InstanceError: What is there is no text.
+        """
+        return self._text("first_step_node") or None
+
+    def _text(self, key: str) -> str:
+        value = self.parameters.read()[GLOBAL_GROUP].get(key, "")
+        if isinstance(value, str):
+            return value
+        raise InstanceError(
+            f"{self.path}: {GLOBAL_GROUP}.{key}: {value!r} is no text",
+            hint=f"put it right: octo_step_engine_parameters.py {self.path} {GLOBAL_GROUP} {key}"
+            " --string VALUE",
+        )
 
     @contextmanager
     def run_lock(self) -> Iterator[None]:
@@ -169,4 +183,4 @@ def _no_instance(path: Path, what: str) -> OctoError:
     siblings = path.parent.glob(f"*/{PARAMETER_FILE_NAME}") if path.parent.is_dir() else []
     near = did_you_mean(path.name, [file.parent.name for file in siblings])
     make = "make one: octo_step_instance.py create INSTANCE --library LIBRARY"
-    return InstanceError(f"{path}: {what}", hint=f"{near}\n  or {make}" if near else make)
+    return InstanceError(f"{path}: {what}", hint=f"{near}\nor {make}" if near else make)
