@@ -9,13 +9,11 @@ import sys
 
 import project_environment
 
-ON_ALL_CORES = ("-n", "auto", "--dist", "loadgroup")  # tests of a group share what they set up
-
 
 def main() -> int:
     """Return pytest's exit code."""
     python = project_environment.prepare("all,dev")
-    return project_environment.run([python, "-m", "pytest", *ON_ALL_CORES, *sys.argv[1:]])
+    return project_environment.run([python, "-m", "pytest", "-n", "auto", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

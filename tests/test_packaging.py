@@ -18,8 +18,6 @@ from packaging.specifiers import SpecifierSet
 import project_environment
 from tests.support import PROJECT
 
-pytestmark = pytest.mark.xdist_group("wheel")
-
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 METADATA = PYPROJECT["project"]
 COMMANDS = METADATA["scripts"]

@@ -14,8 +14,6 @@ import pytest
 
 from tests.support import PROJECT
 
-pytestmark = pytest.mark.xdist_group("environment")
-
 SCRIPTS = ("quickstart.py", "run_tests.py", "check.py", "project_environment.py")
 
 BACKEND = """

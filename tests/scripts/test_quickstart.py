@@ -14,8 +14,6 @@ import pytest
 
 from tests.support import PROJECT, Command
 
-pytestmark = pytest.mark.xdist_group("quickstart")
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
