@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from octo_step_engine_parameters import octo_step_engine_parameters
+from octo_parameter_store import increment
+from octo_step_engine_parameters import open_parameters
 
 
 class stepnode_baseclass:
@@ -74,7 +75,7 @@ class stepnode_baseclass:
         Raises:
             ParameterFileError: The parameter file can't be read.
         """
-        return _store.read_json_dict(*_FILE).get(group, {}).get(key, default)
+        return open_parameters(".").read().get(group, {}).get(key, default)
 
     def set(self, group: str, key: str, value: Any) -> None:
         """Give a parameter a value, which may be whatever JSON can hold. It is kept from then on.
@@ -83,7 +84,8 @@ class stepnode_baseclass:
             ParameterError: The value is none for JSON, or the file can't be changed.
             LockTimeoutError: Another process held the file for too long.
         """
-        _store.update_json_dict(*_FILE, group, key, value)
+        with open_parameters(".").transaction() as groups:
+            groups.setdefault(group, {})[key] = value
 
     def increment(self, group: str, key: str, up: bool = True) -> int:
         """Count a parameter up or down by one, from 0 if there is none; returns the new value.
@@ -92,12 +94,5 @@ class stepnode_baseclass:
             ParameterError: The value is no integer, or the file can't be changed.
             LockTimeoutError: Another process held the file for too long.
         """
-        return int(_store.increment_json_dict(*_FILE, group, key, up)[group][key])
-
-
-_store = octo_step_engine_parameters()
-_FILE = (
-    _store.get_default_param_dict(),
-    _store.get_default_param_file_name(),
-    _store.get_default_param_lock_file_name(),
-)
+        with open_parameters(".").transaction() as groups:
+            return increment(groups, group, key, 1 if up else -1)
