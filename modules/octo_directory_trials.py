@@ -26,7 +26,7 @@ from octo_lock import FileLock
 
 TRIAL_PREFIX = ".octo_doctor_"
 PATIENCE_S = 10.0  # for a second process that tries a lock
-LITTLE_SPACE = 16 * 1024 * 1024
+LITTLE_SPACE, NO_SPACE = 16 * 2**20, 2**20
 
 NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|9p|afs|ceph|lustre|beegfs|gpfs|davfs\d?|ncpfs|ocfs2|gfs2|virtiofs|vboxsf"
@@ -116,7 +116,6 @@ def _told_of(file_system: FileSystem) -> Finding:
 def try_directory(path: Path, file_system: FileSystem) -> Iterator[Finding]:
     """What was found out about a directory; where nothing can be written, there is no more."""
     yield _told_of(file_system)
-    free = shutil.disk_usage(path).free
     try:
         trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=path))
     except OSError as error:
@@ -124,11 +123,8 @@ def try_directory(path: Path, file_system: FileSystem) -> Iterator[Finding]:
         yield Finding("writing", "wrong", f"nothing can be made here: {error.strerror}", hint)
         return
     try:
-        if free < LITTLE_SPACE:
-            text = f"{free // 1024} KiB are free"
-            yield Finding("writing", "wrong" if free < 1 << 20 else "note", text, "make room")
-        else:
-            yield Finding("writing", "ok", f"{free // 2**20} MiB are free")
+        yield Finding("writing", "ok", "files can be made")
+        yield _space(shutil.disk_usage(path).free)
         for subject, try_it in _TRIALS.items():
             try:
                 yield try_it(trial)
@@ -137,6 +133,13 @@ def try_directory(path: Path, file_system: FileSystem) -> Iterator[Finding]:
                 yield Finding(subject, "wrong", f"fails: {reason}", "use another directory")
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+def _space(free: int) -> Finding:
+    if free < LITTLE_SPACE:
+        verdict: Verdict = "wrong" if free < NO_SPACE else "note"
+        return Finding("space", verdict, f"{free // 1024} KiB are free", "make room")
+    return Finding("space", "ok", f"{free // 2**20} MiB are free")
 
 
 def _try_locking(trial: Path) -> Finding:
@@ -274,20 +277,8 @@ def guarantees_of(file_system: FileSystem, trials: list[Finding]) -> list[Guaran
     if file_system.is_network and file_system.locks_stay_local:
         fine.discard("locking")
         kept["locking"] = "other machines don't see the locks"
-    rests_on = {
-        "D1 process": ("writing", "locking", "rename"),
-        "D1 power": ("writing", "locking", "rename", "fsync"),
-        "D2": ("writing", "rename"),
-        "D3": ("writing", "locking", "rename"),
-        "D4": ("writing", "locking", "rename"),
-        "D5": ("writing", "locking", "append"),
-        "D6": (),
-        "D7": (),
-        "D8": (),
-        "D9": (),
-    }
     guarantees = []
-    for name, needs in rests_on.items():
+    for name, needs in _RESTS_ON.items():
         missing = [kept[need] for need in needs if need not in fine]
         text = _PROMISES[name]
         if file_system.is_network and "locking" in needs and not missing:
@@ -298,6 +289,18 @@ def guarantees_of(file_system: FileSystem, trials: list[Finding]) -> list[Guaran
     return guarantees
 
 
+_RESTS_ON: dict[str, tuple[str, ...]] = {
+    "D1 process": ("writing", "locking", "rename"),
+    "D1 power": ("writing", "locking", "rename", "fsync"),
+    "D2": ("writing", "rename"),
+    "D3": ("writing", "locking", "rename"),
+    "D4": ("writing", "locking", "rename"),
+    "D5": ("writing", "locking", "append"),
+    "D6": (),
+    "D7": (),
+    "D8": (),
+    "D9": (),
+}
 _REASONS = {
     "writing": "nothing can be written",
     "locking": "locks don't work",

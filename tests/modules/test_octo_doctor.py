@@ -71,6 +71,7 @@ def test_a_sound_instance_is_called_sound_and_left_as_it_is(instance: Path) -> N
     assert [each.subject for each in report.trials] == [
         "file system",
         "writing",
+        "space",
         "locking",
         "rename",
         "exchange",
@@ -185,7 +186,9 @@ def test_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         free = 1000
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage)
-    assert found(examine(tmp_path), "writing").verdict == "wrong"
+    report = examine(tmp_path)
+    assert found(report, "space").verdict == "wrong"
+    assert "D1 process" not in not_held(report)
 
 
 ALL_FINE = [Finding(name, "ok", "") for name in ("writing", "locking", "rename", "fsync", "append")]
