@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from octo_errors import LibraryError, UsageError
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
 from octo_library_template import make_library
-from octo_step_engine_parameters import GLOBAL_GROUP, PARAMETER_FILE_NAME
+from octo_step_engine_parameters import PARAMETER_FILE_NAME
 from octo_step_graph import StepGraph, library_graph
 from octo_step_lib import find_libraries, library_search_path, load_library, resolve_library
 from octo_step_problem import Problem
@@ -48,7 +49,7 @@ def validate(arguments: Namespace) -> int:
     if not arguments.library and (Path(target) / PARAMETER_FILE_NAME).exists():
         instance = InstanceDir(target)
         path = instance.library_path()
-        first = instance.parameters.read()[GLOBAL_GROUP].get("first_step_node") or None
+        first = instance.first_node()
     else:
         path = resolve_library(target)
     graph, problems = library_graph(load_library(path), first=first)
@@ -69,7 +70,8 @@ def new_library(arguments: Namespace) -> int:
     path = Path("step_library", name) if plain else Path(name)
     for file in make_library(path):
         _say(f"made {file}")
-    _say(f"try it: {_program()} create step_instances/{path.name} --library {path}")
+    command = ["create", f"step_instances/{path.name}", "--library", str(path)]
+    _say(f"try it: {_program()} {shlex.join(command)}")
     return 0
 
 
@@ -78,8 +80,7 @@ def create(arguments: Namespace) -> int:
     library = resolve_library(arguments.library)
     instance, warnings = create_instance(arguments.path, library, first=arguments.first)
     _warn(warnings)
-    first = instance.parameters.read()[GLOBAL_GROUP]["first_step_node"]
-    _say(f"created {arguments.path} from {library}; its first node is {first}")
+    _say(f"created {arguments.path} from {library}; its first node is {instance.first_node()}")
     _say(f"run it: {launcher_command(instance.path)} run")
     return 0
 

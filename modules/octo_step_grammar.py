@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"no command {name!r}", hint=_right_command(name, rest))
     parser = Parser(prog=f"{_program()} {name}", description=_description(name))
     COMMANDS[name][1](parser)
-    parsed, extra = parser.parse_known_args(rest)
+    parsed, extra = parser.parse_known_intermixed_args(rest)  # jump INSTANCE --no-wait NODE
     if extra:
         parser.refuse(extra[0].partition("=")[0])
     parsed.command = name

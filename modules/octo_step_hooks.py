@@ -92,18 +92,17 @@ class NodeObjects:
 
         `starting` is called in between, when the object is there.
         """
-        try:
-            instance = self._objects[node]
-        except KeyError:
-            result = HookResult(node, hook)
+        if node not in self._objects:
             try:
-                instance = self._objects[node] = self._make(node)
+                self._objects[node] = self._make(node)
             except BaseException as exc:
-                _tell_exception(result, exc, "the node can't be made: ")
+                result = HookResult(node, hook)
+                # What make_node raises goes back to what `__init__` raised: that is the news.
+                _tell_exception(result, exc.__cause__ or exc, "the node can't be made: ")
                 return result
         if starting is not None:
             starting()
-        return perform(instance, node, hook)
+        return perform(self._objects[node], node, hook)
 
 
 def perform(instance: object, node: str, hook: str) -> HookResult:

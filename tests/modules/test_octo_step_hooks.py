@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octo_step_hooks import HookResult, NodeObjects, perform
+from octo_step_lib import make_node
 
 
 def result_of(hook: str, function: Callable[[], Any]) -> HookResult:
@@ -214,6 +215,16 @@ class TestNodeObjects:
         assert errors[1] is not None
         assert errors[1].startswith("the node can't be made: called sys.exit(3)")
         assert errors[2] is None
+
+    def test_what_init_raised_is_told_and_not_what_was_made_of_it(self) -> None:
+        class Broken:
+            def __init__(self, name: str, verbose_flag: bool) -> None:
+                raise RuntimeError("no licence")
+
+        result = NodeObjects(lambda node: make_node(Broken, node, False)).perform("a", "step_entry")
+        assert result.error == "the node can't be made: RuntimeError: no licence"
+        assert result.traceback.count("Traceback") == 1
+        assert 'raise RuntimeError("no licence")' in result.traceback
 
     def test_a_hook_that_a_node_does_not_have_succeeds(self) -> None:
         for hook in ("step_entry", "step_advance", "step_probe"):

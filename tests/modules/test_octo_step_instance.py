@@ -347,6 +347,20 @@ def test_validate_notices_a_state_that_the_library_doesnt_have(
         assert done.returncode == 2 and "'step_node_two'" in done.stderr
 
 
+@pytest.mark.parametrize("key", ["step_engine_library_path", "first_step_node"])
+def test_a_key_of_the_engine_that_holds_no_text_is_told(
+    octo: Octo, make_instance: MakeInstance, key: str
+) -> None:
+    file = make_instance(TWO_NODES) / PARAMETER_FILE
+    data = json.loads(file.read_text())
+    data["global_parameters"][key] = [1]
+    file.write_text(json.dumps(data))
+    for command in ("run", "validate", "graph"):
+        done = octo(command, "x")
+        assert done.returncode == 2 and f"{key}: [1] is no text" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_new_library_is_complete_and_runs(octo: Octo, tmp_path: Path) -> None:
     made = octo("new-library", "mine")
     assert made.returncode == 0
@@ -919,7 +933,7 @@ def test_jump_says_what_runs_again_and_what_is_passed_over(
     assert re.search(r"passed over +step_node_c\n", done.stdout)
     ran = octo("run", "x")
     assert ran.returncode == 0 and "c works" not in ran.stdout and "d works" in ran.stdout
-    back = octo("jump", "step_node_c", "x")  # either order
+    back = octo("jump", "step_node_c", "--no-wait", "x")  # either order, options anywhere
     assert re.search(r"runs again +step_node_d\n", back.stdout)
     assert "c works" in octo("run", "x").stdout
 
