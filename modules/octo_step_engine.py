@@ -28,7 +28,8 @@ from octo_step_events import EventLog
 from octo_step_executors import Executor, HookCall, HookResult, NodeSource, make_executor
 from octo_step_graph import StepGraph
 from octo_step_lib import StepLibrary
-from octo_step_machine import (
+from octo_step_machine import HALVES, Limits, StepMachine
+from octo_step_messages import (
     CallHook,
     Event,
     Finish,
@@ -37,7 +38,6 @@ from octo_step_machine import (
     HookInterrupted,
     Instruction,
     JumpRequested,
-    Limits,
     PauseRequested,
     ProbeAnswered,
     Record,
@@ -45,7 +45,6 @@ from octo_step_machine import (
     RetryDue,
     SetResult,
     Started,
-    StepMachine,
     StopRequested,
     Tick,
 )
@@ -151,26 +150,22 @@ class StepEngine:
         reset_instance(self.instance)
 
     def step(self) -> Outcome:
-        """Perform ENTER and EXECUTE of the current node."""
-        return self._single("ADVANCE", ("ENTER", "EXECUTE"), "advance")
+        """Perform ENTER and EXECUTE of the active nodes that stand there."""
+        return self._half("ENTER", "ADVANCE", other="advance")
 
     def advance(self) -> Outcome:
-        """Perform ADVANCE, EXIT and JUMP of the current node."""
-        return self._single("ENTER", ("ADVANCE", "EXIT", "JUMP"), "step")
+        """Perform ADVANCE, EXIT and JUMP of the active nodes that stand there."""
+        return self._half("ADVANCE", "ENTER", other="step")
 
-    def _single(self, rest_at: str, states: tuple[str, ...], other: str) -> Outcome:
-        with (
-            self.instance.run_lock(),
-            self._session(Limits(at_state=rest_at)) as session,
-        ):
-            for token in session.run.tokens.values():
-                if token.state not in states:
-                    raise UsageError(
-                        f"{token.node} stands at {token.state}",
-                        hint=f"the next command is `{other}`",
-                    )
-            if not session.run.tokens and "ENTER" not in states and not session.run.finished:
-                raise UsageError("no node has been entered yet", hint=f"begin with `{other}`")
+    def _half(self, begins_at: str, rests_at: str, *, other: str) -> Outcome:
+        with self.instance.run_lock(), self._session(Limits(at_state=rests_at)) as session:
+            run = session.run
+            stand = {token.node: token.state for token in run.tokens.values()}
+            if not stand and not run.finished:
+                stand = {session.graph.first: "ENTER"}
+            if stand and HALVES[begins_at].isdisjoint(stand.values()):
+                where = ", ".join(f"{node} stands at {state}" for node, state in stand.items())
+                raise UsageError(where, hint=f"the next command is `{other}`")
             return session.drive([Started()])
 
     def stop(self, reason: str = "stopped by request") -> Outcome:
@@ -280,7 +275,7 @@ class _Session:
         while self._ending is None:
             self._take(events)
             if self._ending is None:
-                events = [Tick()] if self.machine.ready else self._wait()
+                events = self._wait()
         if isinstance(self._ending, Finish):
             self.make_safe()
         self.parameters.sync()
@@ -408,10 +403,10 @@ class _Session:
             self.engine._asked_to_pause = ""
         if not shared.keys().isdisjoint(REQUESTS):
             jump = shared.pop(JUMP_REQUEST, None)
+            if shared.pop(STOP_REQUEST, None):
+                events.insert(0, StopRequested("stop requested"))  # before it could rest
             if shared.pop(PAUSE_REQUEST, None):
                 events.append(PauseRequested("pause requested"))
-            if shared.pop(STOP_REQUEST, None):
-                events.append(StopRequested("stop requested"))
             if jump in self.graph.nodes:
                 events.append(JumpRequested(jump))
             elif jump:
@@ -422,12 +417,15 @@ class _Session:
         """Block until something has happened, or until it is time to look at the file again."""
         due = self.machine.retries_due()
         timeout = None if self.machine.in_flight else POLL_SECONDS
-        if due:
+        if self.machine.ready:
+            timeout = 0.0
+        elif due:
             wait = max(0.0, due[0][0] - time.time())
             timeout = wait if timeout is None else min(timeout, wait)
         events = [_as_event(result) for result in self._executor.wait(timeout)]
         now = time.time()
-        return [*events, *(RetryDue(node) for when, node in due if when <= now)]
+        events += [RetryDue(node) for when, node in due if when <= now]
+        return [Tick(), *events] if self.machine.ready else events
 
     def _call_and_wait(self, call: HookCall) -> HookResult:
         self._executor.submit(call)

@@ -12,11 +12,30 @@ while `ready` is true, the shell calls `handle(Tick())`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from octo_errors import IllegalMoveError, did_you_mean
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, Node, StepGraph
+from octo_step_messages import (
+    CallHook,
+    Event,
+    Finish,
+    HookDone,
+    HookFailed,
+    HookInterrupted,
+    Instruction,
+    JumpRequested,
+    PauseRequested,
+    ProbeAnswered,
+    Record,
+    Rest,
+    RetryDue,
+    SetResult,
+    Started,
+    StopRequested,
+    Tick,
+)
 from octo_step_states import RunState, Token, followed, leads_to
 
 HOOK_OF_STATE = {
@@ -25,7 +44,10 @@ HOOK_OF_STATE = {
     "ADVANCE": "step_advance",
     "EXIT": "step_exit",
 }
-HALVES = {"ENTER": ("ENTER", "EXECUTE"), "ADVANCE": ("ADVANCE", "EXIT", "JUMP")}
+HALVES = {
+    "ENTER": frozenset({"ENTER", "EXECUTE"}),
+    "ADVANCE": frozenset({"ADVANCE", "EXIT", "JUMP"}),
+}
 LONGEST_BACK_OFF_S = 365 * 86400.0  # what grows by a factor would soon be no date any more
 
 
@@ -43,140 +65,6 @@ class Limits:
     max_steps: int | None = None
     until: str | None = None
     at_state: str | None = None
-
-
-# --- events: what happened ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The run begins or goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class HookDone:
-    """A hook succeeded; `arrows` is the choice of step_advance, `facts` go into the event log."""
-
-    node: str
-    arrows: tuple[str, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class HookFailed:
-    """A hook failed; `error` is the short text."""
-
-    node: str
-    error: str
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class HookInterrupted:
-    """A hook was broken off by the user; its state is to be performed again."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeAnswered:
-    """`step_probe` said whether the interrupted hook had done its work; None: it failed."""
-
-    node: str
-    answer: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RetryDue:
-    """The back-off of a node is over. Means nothing if the node isn't waiting any more."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class PauseRequested:
-    """The run is to rest as soon as nothing is in flight."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopRequested:
-    """The run is to end without success as soon as nothing is in flight."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class JumpRequested:
-    """The run is to leave all that is active, as soon as nothing is in flight, and go on there."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Nothing new: go on with the tokens that are `ready`."""
-
-
-Event = (
-    Started
-    | HookDone
-    | HookFailed
-    | HookInterrupted
-    | ProbeAnswered
-    | RetryDue
-    | PauseRequested
-    | StopRequested
-    | JumpRequested
-    | Tick
-)
-
-
-# --- instructions: what to do ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CallHook:
-    """Call a hook, for at most `timeout_s` seconds; its result comes back as an event."""
-
-    node: str
-    hook: str
-    timeout_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Write an event into the log."""
-
-    event: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class SetResult:
-    """The last status of a node, `SUCCESS` or `ERROR`, with the short error text."""
-
-    node: str
-    status: str
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing is in flight: the run rests, and can go on later."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Nothing is in flight: the run has ended."""
-
-    success: bool
-    reason: str = ""
-
-
-Instruction = CallHook | Record | SetResult | Rest | Finish
 
 
 # --- the machine ----------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ ARROWS = {
     "octo_step_keys": "octo_errors octo_step_problem",
     "octo_step_graph": "octo_step_keys octo_step_lib",
     "octo_step_states": "octo_step_graph",
-    "octo_step_machine": "octo_step_states",
+    "octo_step_messages": "",
+    "octo_step_machine": "octo_step_messages octo_step_states",
     # where hooks run, and what is written about it
     "octo_step_events": "octo_errors",
     "octo_step_output": "",

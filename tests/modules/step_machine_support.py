@@ -13,6 +13,10 @@ from typing import Any
 from octo_step_graph import Arrow, Node, StepGraph
 from octo_step_machine import (
     HOOK_OF_STATE,
+    Limits,
+    StepMachine,
+)
+from octo_step_messages import (
     CallHook,
     Event,
     Finish,
@@ -20,13 +24,11 @@ from octo_step_machine import (
     HookFailed,
     HookInterrupted,
     Instruction,
-    Limits,
     PauseRequested,
     ProbeAnswered,
     Record,
     Rest,
     Started,
-    StepMachine,
     StopRequested,
     Tick,
 )

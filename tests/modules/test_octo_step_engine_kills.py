@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,11 @@ def test_a_killed_engine_takes_its_workers_along(make_library: MakeLibrary, inst
     create_instance(instance, make_library({"a": node_text("a", body)}))
     killed_at(instance, "reached", "--executor", "processes")
     for pid in map(int, (instance / "pids").read_text().split()):
-        wait_for(lambda pid=pid: not psutil.pid_exists(pid), f"the end of {pid}")
+        wait_for(partial(_is_gone, pid), f"the end of {pid}")
+
+
+def _is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid)
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])

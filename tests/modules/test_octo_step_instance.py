@@ -218,7 +218,7 @@ def test_a_mistyped_command_line_is_usage_and_names_the_nearest_right_one(
 
 def test_every_command_has_help(octo: Octo) -> None:
     commands = re.findall(r"^    ([a-z-]+) ", octo("--help").stdout, re.MULTILINE)
-    assert len(commands) == 15
+    assert len(commands) == 16
     for each in commands:
         done = octo(each, "--help")
         assert done.returncode == 0 and each in done.stdout and done.stderr == ""

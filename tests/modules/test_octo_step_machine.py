@@ -12,19 +12,21 @@ from octo_errors import IllegalMoveError
 from octo_step_graph import StepGraph
 from octo_step_machine import (
     LONGEST_BACK_OFF_S,
+    Limits,
+    StepMachine,
+)
+from octo_step_messages import (
     CallHook,
     Event,
     HookDone,
     HookFailed,
     HookInterrupted,
     JumpRequested,
-    Limits,
     PauseRequested,
     ProbeAnswered,
     RetryDue,
     SetResult,
     Started,
-    StepMachine,
     StopRequested,
     Tick,
 )

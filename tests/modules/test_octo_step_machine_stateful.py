@@ -19,6 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from octo_step_graph import Node, StepGraph
 from octo_step_machine import (
+    Limits,
+    StepMachine,
+)
+from octo_step_messages import (
     CallHook,
     Event,
     Finish,
@@ -27,14 +31,12 @@ from octo_step_machine import (
     HookInterrupted,
     Instruction,
     JumpRequested,
-    Limits,
     PauseRequested,
     ProbeAnswered,
     Record,
     Rest,
     RetryDue,
     Started,
-    StepMachine,
     StopRequested,
     Tick,
 )
