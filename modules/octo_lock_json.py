@@ -18,7 +18,7 @@ so a safety copy, synced, is written beside it whenever the last one is a second
 """
 
 # pathlib is slow to load, and a command that updates one value loads this module:
-# ruff: noqa: PTH100, PTH104, PTH105, PTH110, PTH112, PTH116, PTH120
+# ruff: noqa: PTH100, PTH104, PTH105, PTH110, PTH116, PTH120
 
 from __future__ import annotations
 
@@ -228,12 +228,23 @@ class LockedJsonFile:
         return Repair(aside, self.safety_copy, saved[1])
 
     def _saved(self) -> tuple[GroupsText, float] | None:
-        """The safety copy and when it was written, if there is a good one."""
+        """The safety copy and when it was written, if there is a good one.
+
+        Raises:
+            ParameterFileError: There is one, and it can't be read: it may be good.
+        """
         try:
             data, status = read_file(self.safety_copy)
             return GroupsText.of(data), status.st_mtime
-        except (OSError, JsonTextError):
+        except (FileNotFoundError, JsonTextError):
             return None
+        except OSError as error:
+            raise ParameterFileError(
+                f"{self.safety_copy}: the safety copy can't be read: {error.strerror}",
+                hint="try again, or do without it: --repair --from-defaults",
+                path=self.path,
+                errno=error.errno,
+            ) from error
 
     # --- the file ---
 
@@ -241,12 +252,8 @@ class LockedJsonFile:
         try:
             data, status = read_file(self.path)
         except FileNotFoundError:
-            directory = os.path.dirname(self.path)
-            if os.path.isdir(directory):
-                raise
-            raise ParameterFileError(
-                f"{directory}: no such directory", hint="look at the path", path=self.path
-            ) from None
+            self._require_directory()
+            raise
         except OSError as error:
             raise self._unusable("read", error) from error
         known = self._known
@@ -256,6 +263,17 @@ class LockedJsonFile:
             except JsonTextError as error:
                 raise self._bad_text(error) from error
         return known, status
+
+    def _require_directory(self) -> None:
+        directory = os.path.dirname(self.path)
+        try:
+            os.stat(directory)
+        except FileNotFoundError:
+            raise ParameterFileError(
+                f"{directory}: no such directory", hint="look at the path", path=self.path
+            ) from None
+        except OSError as error:
+            raise self._unusable("read", error) from error
 
     def _create(self, defaults: Defaults) -> dict[str, dict[str, Any]]:
         """Make the file; without the lock where that is possible, since reading leaves no trace."""
@@ -307,9 +325,12 @@ class LockedJsonFile:
     def _bad_text(self, error: JsonTextError) -> ParameterFileError:
         directory = os.path.dirname(self.path)
         hint = f"mend it, or move it aside: octo_step_engine_parameters.py {directory} --repair"
-        saved = self._saved()
+        try:
+            saved = self._saved()
+        except ParameterFileError:
+            saved = None
         if saved is not None:
-            hint += f"\n  (which puts back the safety copy of {moment(saved[1])})"
+            hint += f"\n(which puts back the safety copy of {moment(saved[1])})"
         return ParameterFileError(
             f"{self.path}:{error.line}:{error.column}: {error.reason}",
             hint=hint,
