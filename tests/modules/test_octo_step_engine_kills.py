@@ -260,7 +260,8 @@ def test_the_engine_lets_go_of_everything_when_the_file_goes_bad(
     assert (instance / ".octo_step_engine_parameters.json").read_text() == "{"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
 def test_memory_stays_flat_over_a_hundred_thousand_turns(
     make_library: MakeLibrary, instance: Path
 ) -> None:

@@ -45,7 +45,7 @@ def only(mutation: Mutation) -> Result:
     return result
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_protection_that_is_taken_away_is_noticed_and_the_project_left_alone() -> None:
     before = (PROJECT / REVISION.file).read_bytes()
     result = only(REVISION)
@@ -54,14 +54,14 @@ def test_a_protection_that_is_taken_away_is_noticed_and_the_project_left_alone()
     assert (PROJECT / REVISION.file).read_bytes() == before
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_no_test_notices_has_survived() -> None:
     result = only(replace(REVISION, new=REVISION.old))
     assert not result.is_killed
     assert "**survived**" in "\n".join(table([result]))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("mutation", "problem"),
     [
