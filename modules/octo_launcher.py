@@ -22,9 +22,10 @@ def main() -> None:
     if not os.path.exists(SCRIPT):
         sys.exit(
             f"{SCRIPT} is gone: the engine that made this instance was moved or removed.\n"
-            f"  Run it from where it is now, e.g.: octo-step-instance {' '.join(sys.argv[1:])}"
+            f"  Run {os.path.basename(SCRIPT)} from where it is now, in this directory,\n"
+            f"  or put its new place into {os.path.abspath(__file__)}"
         )
-    if sys.executable != PYTHON and os.path.exists(PYTHON):
+    if sys.executable != PYTHON and os.access(PYTHON, os.X_OK):
         command = [PYTHON, SCRIPT, *sys.argv[1:]]
         if os.name == "nt":  # there, exec returns to the shell before the program has ended
             sys.exit(subprocess.call(command))
@@ -32,7 +33,7 @@ def main() -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(
-            f"This instance was made with {PYTHON}, which is gone, and {sys.executable} lacks:"
+            f"This instance was made with {PYTHON}, which can't be run, and {sys.executable} lacks:"
             f" {', '.join(missing)}.\n"
             f"  Install them: {sys.executable} -m pip install octo-step-engine\n"
             "  or set the checkout up again: python3 scripts/quickstart.py"

@@ -31,6 +31,7 @@ MODULES = {
 def main(argv: list[str] | None = None) -> int:
     """Carry out a command line, and return its exit code."""
     default = os.environ.pop("OCTO_STEP_INSTANCE", ".")  # from a launcher; hooks must not have it
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -38,6 +39,16 @@ def main(argv: list[str] | None = None) -> int:
     if "octo_commands_run" in sys.modules:
         sys.modules["octo_commands_run"].leave_in_spite_of_threads(code)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Make those that the caller has closed (`>&-`) lead nowhere: the next file must not be one."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _carry_out(argv: list[str], default_instance: str) -> int:

@@ -554,6 +554,36 @@ def test_the_launcher_runs_its_own_instance_from_anywhere(
         assert "inherited: []" in done.stdout
 
 
+def test_the_launcher_of_an_engine_that_was_moved_says_how_to_go_on(
+    make_instance: MakeInstance,
+) -> None:
+    launcher = make_instance(TWO_NODES) / "octo_step_engine_parameters.py"
+    text = launcher.read_text()
+    launcher.write_text(re.sub(r"SCRIPT = .*", "SCRIPT = '/gone/modules/octo_step_x.py'", text))
+    done = subprocess.run([launcher, "."], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "/gone/modules/octo_step_x.py is gone" in done.stderr
+    assert "Run octo_step_x.py from where it is now" in done.stderr and str(launcher) in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closing a descriptor takes a POSIX shell")
+def test_standard_streams_that_are_closed_take_no_file_of_the_run(
+    make_instance: MakeInstance,
+) -> None:
+    instance = make_instance(TWO_NODES)
+    for closed in (">&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {closed}', "sh", "./octo_step_instance.py", "run", "--fresh"],
+            cwd=instance,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        events = [json.loads(line) for line in (instance / EVENT_FILE).read_text().splitlines()]
+        assert events[-1]["event"] == "run_end"
+        assert (instance / "logs" / "step_node_one.log").read_text() == "one works\n"
+
+
 def test_a_python_without_the_dependencies_is_told_what_to_type(
     make_instance: MakeInstance, tmp_path: Path
 ) -> None:
