@@ -1,7 +1,7 @@
 """Sets up `.venv` where needed and runs the tests, all of them or as pytest's arguments say.
 
 python3 scripts/run_tests.py                 everything, on all cores
-python3 scripts/run_tests.py -m "not slow"   the quick ones
+python3 scripts/run_tests.py -m "not (slow or exhaustive)"   the quick ones
 python3 scripts/run_tests.py tests/modules/test_octo_errors.py -k pickle -n 0
 """
 
