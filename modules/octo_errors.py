@@ -14,6 +14,7 @@ The tree:
         LockFileError           a lock file that can't be opened or locked
         EngineBusyError         another engine runs this instance
         InstanceError           a directory that is no instance, or already is one
+        InstanceFileError       a file or directory of an instance that can't be used
         LibraryError            a step library with problems; carries them all
         EventLogError           the event log can't be read or appended to
         IllegalMoveError        the machine was asked for a move that its table doesn't have
@@ -101,6 +102,10 @@ class EngineBusyError(OctoError):
 
 class InstanceError(OctoError):
     exit_code = 2
+
+
+class InstanceFileError(OctoError):
+    pass
 
 
 class LibraryError(OctoError):

@@ -15,13 +15,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from octo_atomic_file import replace_file
-from octo_errors import EngineBusyError, InstanceError, LockTimeoutError, OctoError, did_you_mean
+from octo_errors import (
+    EngineBusyError,
+    InstanceError,
+    InstanceFileError,
+    LockTimeoutError,
+    OctoError,
+    did_you_mean,
+)
 from octo_lock_json import FileLock, LockedJsonFile, held_here
 from octo_parameter_schema import GLOBAL_GROUP, LOCK_FILE_NAME, PARAMETER_FILE_NAME
 from octo_parameter_store import parameter_file, require_known_format
@@ -54,15 +61,19 @@ class InstanceDir:
 
     Raises:
         InstanceError: `path` is no directory, has no parameter file, or a newer version made it.
+        InstanceFileError: It can't be found out whether it is an instance.
         ParameterFileError: The parameter file can't be read or understood.
     """
 
     def __init__(self, path: str | Path, *, durability: str | None = None) -> None:
         self.path = Path(path).resolve()
-        if not self.path.is_dir():
-            raise _no_instance(self.path, "no such directory")
-        if not (self.path / PARAMETER_FILE_NAME).exists():
-            raise _no_instance(self.path, "not an instance: it has no parameter file")
+        try:
+            if not self.path.is_dir():
+                raise _no_instance(self.path, "no such directory")
+            if not (self.path / PARAMETER_FILE_NAME).exists():
+                raise _no_instance(self.path, "not an instance: it has no parameter file")
+        except OSError as error:
+            raise _unusable(self.path, error) from error
         self.parameters: LockedJsonFile = parameter_file(
             str(self.path / PARAMETER_FILE_NAME),
             str(self.path / LOCK_FILE_NAME),
@@ -117,6 +128,7 @@ class InstanceDir:
 
         Raises:
             EngineBusyError: Another engine runs this instance; the message says which.
+            InstanceFileError: What the block does to files fails, and nothing else tells of it.
         """
         lock = FileLock(self.path / RUN_LOCK_FILE_NAME)
         try:
@@ -129,8 +141,11 @@ class InstanceDir:
         try:
             replace_file(str(self.path / RUNNER_FILE_NAME), _myself(), None, sync=False)
             yield
+        except OSError as error:
+            raise _unusable(self.path, error) from error
         finally:
-            (self.path / RUNNER_FILE_NAME).unlink(missing_ok=True)
+            with suppress(OSError):  # who has the lock counts, not who is said to
+                (self.path / RUNNER_FILE_NAME).unlink()
             lock.release()
 
     def runner(self) -> Runner | None:
@@ -177,6 +192,18 @@ def _myself() -> bytes:
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return json.dumps(runner).encode()
+
+
+def _unusable(path: Path, error: OSError) -> InstanceFileError:
+    cause = error.strerror or str(error)
+    if isinstance(error.filename, str) and error.filename != str(path):
+        cause += f": {error.filename}"
+    return InstanceFileError(
+        f"{path}: can't be used: {cause}",
+        hint="look at the free space, at what lies there, and at who may write there",
+        path=str(path),
+        errno=error.errno,
+    )
 
 
 def _no_instance(path: Path, what: str) -> OctoError:
