@@ -188,7 +188,8 @@ def _last_words(
 
 def _rest(outcome: Outcome, instance: InstanceDir, launcher: str) -> Iterator[str]:
     if not _is_single_step(outcome):
-        yield f"{'interrupted' if outcome.interrupted else 'paused'}: {one_line(outcome.reason)}"
+        how = "interrupted" if outcome.interrupted else "paused"
+        yield how if outcome.reason == how else f"{how}: {one_line(outcome.reason)}"
         yield f"go on: {launcher} run"
         return
     active = status_of(instance.parameters.read()).active

@@ -230,7 +230,7 @@ class LiveView(PlainView):
         self._active = active
         self._area = Area(self.out)
         self._notice = ""
-        self._first_seen: dict[ActiveNode, float] = {}
+        self._since: dict[str, float] = {}  # node -> when its present state began
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._refresh, name="octo-display", daemon=True)
 
@@ -252,6 +252,13 @@ class LiveView(PlainView):
     def ending(self, text: str, *, bad: bool) -> None:  # noqa: D102
         self._end_display()
         super().ending(text, bad=bad)
+
+    def _count(self, event: Event) -> None:
+        super()._count(event)
+        if event.get("state") == "JUMP":
+            self._since.pop(event.get("node", ""), None)  # it may come again, from itself even
+        elif event.get("event") in ("state", "step_error"):
+            self._since[event.get("node", "")] = time.monotonic()
 
     def _end_display(self) -> None:
         self._ended.set()
@@ -285,12 +292,11 @@ class LiveView(PlainView):
         from rich.text import Text
 
         now = time.monotonic()
-        self._first_seen = {each: self._first_seen.get(each, now) for each in active}
         spinner = "|/-\\"[int(now / REFRESH_S) % 4]
         rows = Table.grid(padding=(0, 2))
         for each in active[:ROWS]:
             due = local_time(each.retry_due)
-            waiting = f"{now - self._first_seen[each]:.1f} s"
+            waiting = f"{now - self._since.setdefault(each.node, now):.1f} s"
             cells: list[RenderableType] = [
                 spinner,
                 Text(each.node, "bold"),

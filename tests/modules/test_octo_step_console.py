@@ -242,6 +242,31 @@ def test_the_display_shows_what_is_active_and_how_much_is_done(capfd: Capture) -
     assert shown[-2:] == ["==> paused", ""] and not any("attempt" in line for line in shown)
 
 
+def test_a_node_that_follows_itself_is_timed_anew(
+    capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    deadline = time.perf_counter() + 60
+
+    def wait_for(text: str) -> None:
+        out = ""
+        while text not in (out := out + capfd.readouterr().out):
+            assert time.perf_counter() < deadline, out
+            time.sleep(0.01)
+
+    with LiveView(lambda: [ActiveNode("again", "EXECUTE")]) as view:
+        wait_for("0.0 s")
+        clock = 105.0
+        wait_for("EXECUTE    5.0 s")
+        view.event(state("again", "JUMP", arrow="again"))
+        wait_for("EXECUTE    0.0 s")
+        clock = 107.0
+        wait_for("EXECUTE    2.0 s")
+        view.event(state("again", "ADVANCE", arrow="again"))
+        wait_for("EXECUTE    0.0 s")
+
+
 def test_the_display_of_a_wide_fork_is_not_higher_than_a_terminal(capfd: Capture) -> None:
     active = [ActiveNode(f"branch_{number}", "EXECUTE") for number in range(100)]
     out = ""
