@@ -12,6 +12,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -394,7 +395,6 @@ def _escape_tooltip(text: str) -> str:
 def get_parser() -> argparse.ArgumentParser:
     """The command line, also for its man page."""
     parser = argparse.ArgumentParser(
-        prog="octo_graph_steps.py",
         description="Draw the graph of a step library into a file, and print the file's name.",
         epilog="Exit codes: 0 drawn; 1 can't be drawn or written here; 2 wrong usage, or a library "
         "that doesn't validate.",
@@ -428,6 +428,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the library that the command line names; returns the exit code."""
+    if sys.stdout is None:  # closed by the caller, `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -65,6 +65,8 @@ class Request:
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out a command line (default: the program's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by the caller, `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     try:
         if not _print_value_at_once(arguments):
             _carry_out(_parse(arguments))

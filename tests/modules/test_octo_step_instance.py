@@ -584,6 +584,26 @@ def test_standard_streams_that_are_closed_take_no_file_of_the_run(
         assert (instance / "logs" / "step_node_one.log").read_text() == "one works\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="closing a descriptor takes a POSIX shell")
+@pytest.mark.parametrize(
+    "words",
+    [("octo_step_engine_parameters.py", "x"), ("octo_graph_steps.py", "-p", "library_of_x")],
+)
+def test_no_command_minds_a_closed_standard_output(
+    make_instance: MakeInstance, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    make_instance(TWO_NODES)
+    script, *rest = words
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, PROJECT / "modules" / script, *rest],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_python_without_the_dependencies_is_told_what_to_type(
     make_instance: MakeInstance, tmp_path: Path
 ) -> None:
