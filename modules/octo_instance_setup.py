@@ -78,7 +78,8 @@ def reset_instance(instance: InstanceDir) -> Path:
     loaded, graph, _ = _load(library, instance.first_node())
     archive = _new_archive(instance.path)
     shutil.copy2(instance.path / PARAMETER_FILE_NAME, archive / PARAMETER_FILE_NAME)
-    for old in [*instance.path.glob(EVENT_FILES), instance.logs]:
+    # In this order (the log's current file, then the oldest one, ...) what is left has no gap.
+    for old in [*sorted(instance.path.glob(EVENT_FILES), reverse=True), instance.logs]:
         if old.exists():
             old.rename(archive / old.name)
     with instance.parameters.transaction() as data:
