@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import sys
@@ -126,6 +127,9 @@ def _initial_parameters(
 
 def _make_directory(target: Path, library: Path, loaded: StepLibrary, graph: StepGraph) -> None:
     """Build the instance beside its place and move it there, so that a failure leaves nothing."""
+    # What a killed process has left goes. Of two that make the same instance, the latter goes on.
+    for abandoned in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     building = target.with_name(f".{target.name}.{os.getpid()}.new")
     building.mkdir(parents=True)
     try:
