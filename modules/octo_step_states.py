@@ -265,7 +265,8 @@ class RunState:
             current=_value(shared, GLOBAL, "current_step_node", ""),
             ending=_value(shared, GLOBAL, END_PENDING, ""),
             jump_target=_value(shared, GLOBAL, JUMP_PENDING, ""),
-            crashed=engine_state in ("STARTUP", "RUNNING"),
+            # Without the engine's own record it is a start that somebody has prepared by hand.
+            crashed=engine_state in ("STARTUP", "RUNNING") and ACTIVE in data,
         )
         if not run.finished:
             run._heed_current(shared.get("current_step_state", "INACTIVE"))

@@ -132,7 +132,7 @@ def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str 
     return Status(
         instance=instance,
         library=_text(shared, "step_engine_library_path"),
-        condition=_condition(engine_state, runner, bool(active or shared.get("current_step_node"))),
+        condition=_condition(data, runner, bool(active or shared.get("current_step_node"))),
         engine_state=engine_state,
         run_id=_text(shared, "run_id"),
         runner=runner,
@@ -286,12 +286,13 @@ def _replace(status: Status, **changes: Any) -> Status:
     return replace(status, **changes) if changes else status
 
 
-def _condition(engine_state: str, runner: Runner | None, begun: bool) -> Condition:
+def _condition(data: dict[str, Any], runner: Runner | None, begun: bool) -> Condition:
+    engine_state = _text(_dict(data, "global_parameters"), "step_engine_state")
     if runner is not None:
         return "running"
     if engine_state in _ENDS:
         return _ENDS[engine_state]
-    if engine_state in ("STARTUP", "RUNNING"):
+    if engine_state in ("STARTUP", "RUNNING") and "active_steps" in data:
         return "interrupted"
     return "paused" if begun else "new"
 

@@ -480,3 +480,18 @@ def test_attributes_of_a_node_last_through_its_turns(make_instance: MakeInstance
         outcome = StepEngine(instance, executor=executor).run(fresh=True)
         assert outcome.engine_state == "COMPLETE_SUCCESS"
         assert stored(instance.path)["global_parameters"]["engine_step_count"] == 5
+
+
+def test_a_start_that_was_prepared_by_hand_is_no_crash(make_instance: MakeInstance) -> None:
+    instance = make_instance(a=node_text("a", ALL, to={"go": "b"}), b=node_text("b", ALL))
+    prepared = {
+        "step_engine_state": "STARTUP",
+        "current_step_module": "step_node_b",
+        "current_step_node": "step_node_b",
+        "current_step_state": "ENTER",
+    }
+    with instance.parameters.transaction() as data:
+        data["global_parameters"].update(prepared)
+    assert ends(instance) == "COMPLETE_SUCCESS"
+    assert [line[0] for line in traced(instance.path)] == list("bbb")
+    assert not events(instance.path, "interrupted")

@@ -256,8 +256,14 @@ def test_a_file_without_a_run_is_a_run_that_has_not_begun() -> None:
     ],
 )
 def test_an_engine_that_was_running_has_crashed(written: str, state: str, crashed: bool) -> None:
-    run = RunState.load({"global_parameters": {"step_engine_state": written}}, FORK)
+    data = {"global_parameters": {"step_engine_state": written}, "active_steps": {}}
+    run = RunState.load(data, FORK)
     assert (run.state, run.crashed, run.finished) == (state, crashed, state != "INACTIVE")
+
+
+def test_a_state_that_no_engine_wrote_is_no_crash() -> None:
+    run = RunState.load({"global_parameters": {"step_engine_state": "STARTUP"}}, FORK)
+    assert (run.state, run.crashed) == ("INACTIVE", False)
 
 
 def test_a_crash_is_not_forgotten_by_saving_before_the_next_start() -> None:
