@@ -31,9 +31,10 @@ from pathlib import Path
 import pytest
 
 import draw_diagrams
+from octo_instance_dir import REQUESTS
 from octo_instance_setup import create_instance
 from octo_parameter_schema import DEFAULT_PARAMETERS
-from octo_step_engine import REQUESTS, StepEngine
+from octo_step_engine import StepEngine
 from octo_step_states import END_PENDING, ENGINE_STATES, JUMP_PENDING, STEP_STATES, Token
 from tests.support import PROJECT
 

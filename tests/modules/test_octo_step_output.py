@@ -1,6 +1,6 @@
 """Output of hooks: kept byte for byte per node, shown before a hook's result, no empty files."""
 
-# ruff: noqa: T201  # what hooks print is the subject
+# what hooks print is the subject
 
 from __future__ import annotations
 

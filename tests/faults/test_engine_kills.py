@@ -1,0 +1,127 @@
+"""The engine is killed at every moment of a run, and started again (D1, D4, D5 of guarantees.md).
+
+Moments are the system calls on the instance, and the named crash points around what the engine does
+(`crash_points`). After each kill the next run must do exactly what is owed by what is in the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.bench import Bench
+from tests.faults.laboratory import Laboratory
+from tests.faults.runs import RUNS, Stand, by_node, events, ledger, write_library
+from tests.faults.scenarios import EXECUTOR, INSTANCE, observe
+from tests.modules.engine_support import wait_for
+
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1200)]
+AROUND = ("append", "commit", "submit", "wait")
+IN_WORKERS = ("forked in processes", "timed out")  # which take their time to start
+QUICK = ("forked in threads", "retried", "failed and made safe")
+
+
+def slow_but(*fast: str) -> list[object]:
+    """The names of all runs; those that are not named here are slow."""
+    return [
+        pytest.param(name, marks=[] if name in fast else pytest.mark.exhaustive) for name in RUNS
+    ]
+
+
+@pytest.mark.parametrize("name", slow_but(*QUICK))
+def test_a_kill_between_two_acts_of_the_engine_repeats_one_hook_at_most(
+    laboratory: Laboratory, work: Path, name: str
+) -> None:
+    bench, clean = prepared(laboratory, work, name)
+    seen = set()
+    for outcome in bench.crashes("run"):
+        seen.add(outcome.points[-1])
+        check(bench, clean, name)
+    assert seen >= {f"{when} {act}" for when in ("before", "after") for act in AROUND}
+
+
+@pytest.mark.parametrize("name", [name for name in slow_but("single") if name not in IN_WORKERS])
+def test_a_kill_before_a_system_call_repeats_one_hook_at_most(
+    tracer: Laboratory, work: Path, name: str
+) -> None:
+    bench, clean = prepared(tracer, work, name)
+    for _ in bench.kills("run"):
+        check(bench, clean, name)
+
+
+@pytest.mark.slow
+def test_a_kill_while_an_instance_is_made_leaves_none_or_a_whole_one(
+    tracer: Laboratory, work: Path
+) -> None:
+    write_library(work, RUNS["quiet"].library)
+    bench = Bench(tracer, work, "nothing")
+    seen = set()
+    for outcome in bench.kills("instance"):
+        made = (work / INSTANCE).exists()
+        seen.add(made)
+        if not made:
+            bench.must("instance")
+        assert bench.must("run").acknowledged == ["COMPLETE_SUCCESS"], outcome
+        assert not bench.strays(), outcome
+    assert seen == {False, True}
+
+
+@pytest.mark.slow
+def test_a_kill_while_an_instance_is_reset_deletes_nothing_and_leaves_the_old_state_or_the_new(
+    tracer: Laboratory, work: Path
+) -> None:
+    write_library(work, RUNS["quiet"].library)
+    bench = Bench(tracer, work, "ended_instance")
+    old, new = bench.versions("reset")
+    seen = []
+    for outcome in bench.kills("reset"):
+        now = observe(work)
+        seen.append(now["parameters"])
+        assert now["parameters"] in (old["parameters"], new["parameters"]), outcome
+        lines = sum(file.read_text().count("\n") for file in work.rglob("*events*.jsonl"))
+        assert lines == len(old["events"]), outcome
+        bench.must("run_fresh")
+        assert not bench.strays(), outcome
+    assert old["parameters"] in seen and new["parameters"] in seen
+
+
+def prepared(laboratory: Laboratory, work: Path, name: str) -> tuple[Bench, list[str]]:
+    """An instance, and what the hooks of a clean run of it write down."""
+    write_library(work, RUNS[name].library)
+    bench = Bench(laboratory, work, "instance", {EXECUTOR: RUNS[name].executor})
+    bench.begin()
+    assert bench.must("run").acknowledged == [RUNS[name].end]
+    return bench, ledger(work)
+
+
+def check(bench: Bench, clean: list[str], name: str) -> None:
+    """After a kill: go on, and see that what is owed was done, once, and nothing else."""
+    work = bench.work
+    if name in IN_WORKERS:
+        wait_for(lambda: not workers(work), "the end of the killed engine's workers")
+    stand = Stand.of(work)
+    owed = stand.owed(clean)
+    again = bench.must("run")
+    done = ledger(work)
+    assert again.acknowledged == [RUNS[name].end], again
+    assert by_node(done) == owed, (stand, done)
+    assert events(work, "interrupted") == stand.interrupted(), stand
+    if stand.armed():
+        assert "step_make_safe" in done[0], (stand, done)
+    if RUNS[name].end == "COMPLETE_ERROR":
+        assert "step_make_safe" in [*stand.done, *done][-1], (stand, done)
+    if stand.ended():
+        bench.run("run_fresh")  # the run before had nothing to do, so it has not cleaned up
+        ledger(work)
+    assert not bench.strays(), stand
+
+
+def workers(work: Path) -> list[int]:
+    """The worker processes of the engines that ran here."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(work) in word for word in process.info["cmdline"] or ()):
+            found.append(process.pid)
+    return found
