@@ -77,13 +77,15 @@ class TestWorkerProcess:
         def held() -> tuple[int, int]:
             return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
 
+        # Threads that earlier tests of this process left behind may be there, and may end.
+        others = threading.active_count()
         bench = make_bench("processes", a=doing("os._exit(7)"))
         bench.call("a", "step_execute")
-        until(lambda: threading.active_count() <= 2)  # this one, and the one that follows output
-        before = held()
+        until(lambda: threading.active_count() <= others + 1)  # the one that follows output
+        threads, descriptors = held()
         for _ in range(3):
             bench.call("a", "step_execute")
-        until(lambda: held() == before)
+        until(lambda: held()[0] <= threads and held()[1] <= descriptors)
 
     def test_a_hook_that_writes_into_the_replies_is_an_error(self, make_bench: MakeBench) -> None:
         bench = make_bench(
