@@ -32,14 +32,27 @@ _WRITE = f"""\
 """
 
 
-def node(name: str, to: Mapping[str, str] | None = None, **options: object) -> str:
+def node(name: str, to: Mapping[str, str] | None = None, **options: Any) -> str:
     """A node with all hooks; those that are given as options are the bodies of theirs."""
+    hooks = dict.fromkeys(HOOK_OF.values(), "return 0")
+    hooks["step_advance"] = f"return {list(to or ['COMPLETE'])!r}"
+    hooks |= {hook: options.pop(hook) for hook in list(options) if hook.startswith("step_")}
+    return _with_hooks(name, hooks, to, options)
+
+
+def light_node(name: str, to: Mapping[str, str], **options: Any) -> str:
+    """A node with a `step_execute`, and a `step_advance` where there are several arrows."""
+    hooks = {"step_execute": "return 0"}
+    if len(to) > 1:
+        hooks["step_advance"] = f"return {list(to)!r}"
+    return _with_hooks(name, hooks, to, options)
+
+
+def _with_hooks(
+    name: str, hooks: Mapping[str, str], to: Mapping[str, str] | None, options: dict[str, Any]
+) -> str:
     body = _WRITE
-    arrows = list(to or {"COMPLETE": ""})
-    bodies: dict[str, object] = dict.fromkeys(HOOK_OF.values(), "return 0")
-    bodies["step_advance"] = f"return {arrows!r}"
-    bodies |= {hook: options.pop(hook) for hook in list(options) if hook.startswith("step_")}
-    for hook, text in bodies.items():
+    for hook, text in hooks.items():
         body += f"    def {hook}(self):\n        self.begins('{hook}')\n        {text}\n"
     return node_text(name, body, to=dict(to or {}), **options)
 
@@ -54,10 +67,10 @@ class Run:
 
 
 _FORK = {
-    "start": node("start", {"l": "left", "r": "right"}),
-    "left": node("left", {"j": "join"}),
-    "right": node("right", {"j": "join"}),
-    "join": node("join", join_all_bool=1),
+    "start": light_node("start", {"l": "left", "r": "right"}),
+    "left": light_node("left", {"j": "join"}),
+    "right": light_node("right", {"j": "join"}),
+    "join": light_node("join", {}, join_all_bool=1),
 }
 _FAIL_TWICE = "return int(self.attempt < 3)"
 _HANG_ONCE = "time.sleep(600 if self.attempt == 1 else 0); return 0"

@@ -15,13 +15,13 @@ from tests.faults.bench import Bench
 from tests.faults.laboratory import REFUSED, Laboratory
 from tests.faults.runs import RUNS, Stand, by_node, events, ledger, write_library
 from tests.faults.system_calls import FOR_GOOD
-from tests.faults.test_errors import ONCE, SOME, told
+from tests.faults.test_errors import ERRORS, ONCE, SOME, told
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1200)]
 
 
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EACCES, errno.EINTR])
-@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "on"])
 def test_a_run_that_meets_an_error_says_so_and_can_be_taken_up_again(
     tracer: Laboratory, work: Path, error: int, lasting: bool
 ) -> None:

@@ -6,6 +6,7 @@ Moments are the system calls on the instance, and the named crash points around 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -17,20 +18,20 @@ from tests.faults.runs import RUNS, Stand, by_node, events, ledger, write_librar
 from tests.faults.scenarios import EXECUTOR, INSTANCE, observe
 from tests.modules.engine_support import wait_for
 
-pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1200)]
 AROUND = ("append", "commit", "submit", "wait")
 IN_WORKERS = ("forked in processes", "timed out")  # which take their time to start
-QUICK = ("forked in threads", "retried", "failed and made safe")
+IN_ENGINE = [name for name in RUNS if name not in IN_WORKERS]
 
 
-def slow_but(*fast: str) -> list[object]:
-    """The names of all runs; those that are not named here are slow."""
-    return [
-        pytest.param(name, marks=[] if name in fast else pytest.mark.exhaustive) for name in RUNS
-    ]
+def runs(names: Iterable[str], *quick: str) -> pytest.MarkDecorator:
+    """Parametrizes a test with runs; those that are not named as quick take minutes."""
+    long = [pytest.mark.exhaustive, pytest.mark.timeout(1200)]
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=() if name in quick else long) for name in names]
+    )
 
 
-@pytest.mark.parametrize("name", slow_but(*QUICK))
+@runs(RUNS, "forked", "retried", "failed and made safe")
 def test_a_kill_between_two_acts_of_the_engine_repeats_one_hook_at_most(
     laboratory: Laboratory, work: Path, name: str
 ) -> None:
@@ -42,7 +43,7 @@ def test_a_kill_between_two_acts_of_the_engine_repeats_one_hook_at_most(
     assert seen >= {f"{when} {act}" for when in ("before", "after") for act in AROUND}
 
 
-@pytest.mark.parametrize("name", [name for name in slow_but("single") if name not in IN_WORKERS])
+@runs(IN_ENGINE)
 def test_a_kill_before_a_system_call_repeats_one_hook_at_most(
     tracer: Laboratory, work: Path, name: str
 ) -> None:
@@ -51,14 +52,21 @@ def test_a_kill_before_a_system_call_repeats_one_hook_at_most(
         check(bench, clean, name)
 
 
-@pytest.mark.slow
+def test_a_kill_before_a_change_of_the_files_of_a_step_repeats_one_hook_at_most(
+    tracer: Laboratory, work: Path
+) -> None:
+    bench, clean = prepared(tracer, work, "single")
+    for _ in bench.kills("run", changes_only=True):
+        check(bench, clean, "single")
+
+
 def test_a_kill_while_an_instance_is_made_leaves_none_or_a_whole_one(
     tracer: Laboratory, work: Path
 ) -> None:
     write_library(work, RUNS["quiet"].library)
     bench = Bench(tracer, work, "nothing")
     seen = set()
-    for outcome in bench.kills("instance"):
+    for outcome in bench.kills("instance", changes_only=True):
         made = (work / INSTANCE).exists()
         seen.add(made)
         if not made:
@@ -68,7 +76,6 @@ def test_a_kill_while_an_instance_is_made_leaves_none_or_a_whole_one(
     assert seen == {False, True}
 
 
-@pytest.mark.slow
 def test_a_kill_while_an_instance_is_reset_deletes_nothing_and_leaves_the_old_state_or_the_new(
     tracer: Laboratory, work: Path
 ) -> None:
@@ -76,13 +83,13 @@ def test_a_kill_while_an_instance_is_reset_deletes_nothing_and_leaves_the_old_st
     bench = Bench(tracer, work, "ended_instance")
     old, new = bench.versions("reset")
     seen = []
-    for outcome in bench.kills("reset"):
+    for outcome in bench.kills("reset", changes_only=True):
         now = observe(work)
         seen.append(now["parameters"])
         assert now["parameters"] in (old["parameters"], new["parameters"]), outcome
         lines = sum(file.read_text().count("\n") for file in work.rglob("*events*.jsonl"))
         assert lines == len(old["events"]), outcome
-        bench.must("run_fresh")
+        bench.use("run_fresh")
         assert not bench.strays(), outcome
     assert old["parameters"] in seen and new["parameters"] in seen
 

@@ -46,6 +46,8 @@ CASES = [
     Case("rotate", "full_events", "use_events"),
     Case("mend", "torn_events", "use_events"),
 ]
+EVENTS_BEFORE = {"events": 5, "full_events": 5, "torn_events": 5}
+"""How many events there are before, and are kept however often the log is rotated."""
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])
@@ -55,6 +57,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged_and_tears_nothing(
 ) -> None:
     bench = Bench(tracer, work, case.before, {"OCTO_DURABILITY": durability})
     versions = bench.versions(case.scenario)
+    assert all(len(each["events"]) >= EVENTS_BEFORE.get(case.before, 0) for each in versions)
     seen = []
     for outcome in bench.kills(case.scenario):
         done = len(outcome.acknowledged)
