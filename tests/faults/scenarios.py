@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -133,6 +134,19 @@ def ended_instance(work: Path) -> Iterator[Any]:
     _rotate_early()
     yield from instance(work)
     StepEngine(InstanceDir(work / INSTANCE)).run()
+    yield
+
+
+def laden_instance(work: Path) -> Iterator[Any]:
+    """An instance with 1 MB of parameters and 10,000 events."""
+    yield from instance(work)
+    with open_parameters(work / INSTANCE).transaction() as groups:
+        for number in range(1000):
+            groups[f"group {number}"] = {"text": "x" * 1000, "n": number}
+    log = _log(work)
+    for _ in range(100):
+        log.append(*[{"event": "state", "node": "n" * 30} for _ in range(100)])
+    log.close()
     yield
 
 
@@ -290,6 +304,13 @@ def run(work: Path) -> Iterator[Any]:
     yield StepEngine(InstanceDir(work / INSTANCE), executor=executor).run().engine_state
 
 
+def timed_run(work: Path) -> Iterator[Any]:
+    """The engine runs the instance; acknowledges the seconds of processor time that it took."""
+    begun = time.process_time()
+    StepEngine(InstanceDir(work / INSTANCE)).run()
+    yield time.process_time() - begun
+
+
 def run_fresh(work: Path) -> Iterator[Any]:
     """The engine puts away what is there, and runs the instance anew."""
     yield StepEngine(InstanceDir(work / INSTANCE)).run(fresh=True).engine_state
@@ -400,11 +421,11 @@ _NAMED = {
     function.__name__: function
     for function in (
         *(nothing, empty, parameters, bad_parameters, bad_parameters_alone),
-        *(events, full_events, torn_events, instance, ended_instance),
+        *(events, full_events, torn_events, instance, ended_instance, laden_instance),
         *(create, create_by_update, update, increment, transactions, synced),
         *(repair, repair_from_defaults, command_update, command_repair),
         *(append, rotate, mend),
-        *(reset, run, run_fresh, command_run),
+        *(reset, run, timed_run, run_fresh, command_run),
         *(grow, append_much),
         *(use_parameters, use_events, repair_and_use),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.bench import Bench
+from tests.faults.bench import KILLED, Bench
 from tests.faults.laboratory import Laboratory
 from tests.faults.runs import RUNS, Stand, by_node, events, ledger, write_library
 from tests.faults.scenarios import EXECUTOR, INSTANCE, observe
@@ -92,6 +92,18 @@ def test_a_kill_while_an_instance_is_reset_deletes_nothing_and_leaves_the_old_st
         bench.use("run_fresh")
         assert not bench.strays(), outcome
     assert old["parameters"] in seen and new["parameters"] in seen
+
+
+def test_after_a_kill_much_state_and_a_long_history_take_less_than_a_second(
+    laboratory: Laboratory, work: Path
+) -> None:
+    write_library(work, RUNS["quiet"].library)
+    bench = Bench(laboratory, work, "laden_instance")
+    bench.begin()
+    assert bench.run("run", crash_point=20).code == KILLED
+    (seconds,) = bench.must("timed_run").acknowledged
+    assert len(events(work, "interrupted")) == 1
+    assert seconds < 1
 
 
 def prepared(laboratory: Laboratory, work: Path, name: str) -> tuple[Bench, list[str]]:
