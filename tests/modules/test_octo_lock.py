@@ -214,7 +214,8 @@ def test_an_object_that_is_forgotten_frees_it_and_its_descriptor(path: Path) -> 
     del lock
     gc.collect()
     assert is_free_for_others(path)
-    assert not before or len(list(Path("/proc/self/fd").iterdir())) == before
+    # What earlier tests left open may have been collected, too.
+    assert not before or len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_the_lock_file_stays(path: Path) -> None:
