@@ -25,6 +25,7 @@ from octo_instance_dir import InstanceDir
 from octo_parameter_store import DURABILITY_VARIABLE
 from octo_step_console import JsonView, LiveView, PlainView, QuietView, has_rich, is_foreground
 from octo_step_engine import EXIT_INTERRUPTED, Outcome, StepEngine
+from octo_step_machine import SINGLE_STEP
 from octo_step_output import log_file_name
 from octo_step_status import (
     ActiveNode,
@@ -221,7 +222,7 @@ def _logs(view: PlainView, logs: Path) -> Iterator[str]:
 
 
 def _is_single_step(outcome: Outcome) -> bool:
-    return outcome.engine_state == "INACTIVE" and outcome.reason == "single step"
+    return outcome.engine_state == "INACTIVE" and outcome.reason == SINGLE_STEP
 
 
 def _exit_code_of_step(outcome: Outcome) -> int:

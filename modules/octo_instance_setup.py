@@ -15,7 +15,14 @@ from octo_atomic_file import replace_file
 from octo_errors import InstanceError
 from octo_instance_dir import InstanceDir
 from octo_library_pin import PIN_FILE_NAME, pin_library
-from octo_parameter_schema import FORMAT, FORMAT_KEY, GLOBAL_GROUP, PARAMETER_FILE_NAME
+from octo_parameter_schema import (
+    ARMED_KEY,
+    FORMAT,
+    FORMAT_KEY,
+    GLOBAL_GROUP,
+    PARAMETER_FILE_NAME,
+    REVISION_KEY,
+)
 from octo_step_engine_parameters import octo_step_engine_parameters, open_parameters
 from octo_step_graph import StepGraph, library_error, library_graph
 from octo_step_lib import Problem, StepLibrary, load_library
@@ -69,12 +76,23 @@ def create_instance(
 def reset_instance(instance: InstanceDir) -> Path:
     """Put state, events and logs into a new directory under `archive/`, and begin anew.
 
-    The caller holds the run lock. A kill in the middle leaves the old state or the new one, and
-    nothing is deleted.
+    The caller holds the run lock, and has made safe what was armed. A kill in the middle leaves the
+    old state or the new one, and nothing is deleted.
 
     Returns:
         The directory in the archive.
+
+    Raises:
+        InstanceError: A node is still armed.
+        LibraryError: The library has errors; all of them are listed.
     """
+    armed = instance.parameters.read()[GLOBAL_GROUP].get(ARMED_KEY)
+    if armed and isinstance(armed, list):
+        raise InstanceError(
+            f"{instance.path} is not reset: still armed: {', '.join(map(str, armed))}",
+            hint="make it safe by hand, then empty the list: octo_step_engine_parameters.py"
+            f" {instance.path} {GLOBAL_GROUP} {ARMED_KEY} []",
+        )
     library = instance.library_path()
     loaded, graph, _ = _load(library, instance.first_node())
     archive = _new_archive(instance.path)
@@ -84,10 +102,10 @@ def reset_instance(instance: InstanceDir) -> Path:
         if old.exists():
             old.rename(archive / old.name)
     with instance.parameters.transaction() as data:
-        revision = data[GLOBAL_GROUP].get("parameter_revision", 0)
+        revision = data[GLOBAL_GROUP].get(REVISION_KEY, 0)
         data.clear()
         data.update(_initial_parameters(instance.path, library, loaded, graph))
-        data[GLOBAL_GROUP]["parameter_revision"] = revision
+        data[GLOBAL_GROUP][REVISION_KEY] = revision
     pin_library(instance.path, library)
     return archive
 

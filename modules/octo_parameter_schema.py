@@ -1,4 +1,4 @@
-"""What a parameter file is called and what it begins with; states are listed in the reference."""
+"""What a parameter file is called and begins with, and the names that the engine uses in it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ LOCK_FILE_NAME = ".octo_step_engine_parameters.lock"
 
 GLOBAL_GROUP = "global_parameters"
 REVISION_KEY = "parameter_revision"
+
+ACTIVE_GROUP, ARRIVALS_GROUP = "active_steps", "join_arrivals"
+ARMED_KEY = "make_safe"
+END_PENDING, JUMP_PENDING = "end_pending", "jump_pending"  # in the file only while they are true
+STATUS_KEY = "step_results_key_last_status"
+"""In the group of a node: how its last step went."""
 
 FORMAT_KEY = "instance_format"
 FORMAT = 1

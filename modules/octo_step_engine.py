@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from octo_errors import InstanceError, LibraryError, UsageError, did_you_mean
+from octo_errors import LibraryError, UsageError, did_you_mean
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, REQUESTS, STOP_REQUEST, InstanceDir
 from octo_instance_setup import load_instance, merge_missing, reset_instance
 from octo_library_pin import changed_files, pin_library
 from octo_lock_json import Groups, speed_up
+from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP, STATUS_KEY
 from octo_step_events import EventLog
 from octo_step_executors import Executor, HookCall, HookResult, NodeSource, make_executor
 from octo_step_graph import StepGraph
@@ -49,9 +50,8 @@ from octo_step_messages import (
     Tick,
 )
 from octo_step_output import StepOutput
-from octo_step_states import GLOBAL, RunState
+from octo_step_states import RunState
 
-STATUS_KEY = "step_results_key_last_status"
 POLL_SECONDS = 0.25
 EXIT_SUCCESS, EXIT_ERROR, EXIT_PAUSED, EXIT_INTERRUPTED = 0, 1, 3, 130
 
@@ -66,6 +66,7 @@ class Outcome:
         engine_state: `COMPLETE_SUCCESS`, `COMPLETE_ERROR`, or `INACTIVE` for a run that rests.
         reason: Why, in a few words; empty after success.
         armed: Nodes whose `step_make_safe` is still owed.
+        interrupted: The hooks in flight were broken off.
         exit_code: What a command line ends with.
     """
 
@@ -138,15 +139,10 @@ class StepEngine:
                 return session.drive([Started()])
 
     def _put_away(self) -> None:
-        """Archive the run there was, which must not leave anything armed."""
-        with self._session(Limits()) as session:
-            session.make_safe()
-            if session.run.armed:
-                raise InstanceError(
-                    f"{self.instance.path} can't begin anew: armed: {', '.join(session.run.armed)}",
-                    hint="make it safe by hand, then empty the list: octo_step_engine_parameters.py"
-                    f" {self.instance.path} {GLOBAL} make_safe []",
-                )
+        """Make safe what is armed, and archive the run there was."""
+        if self.instance.parameters.read()[GLOBAL_GROUP].get(ARMED_KEY):
+            with self._session(Limits()) as session:
+                session.make_safe()
         reset_instance(self.instance)
 
     def step(self) -> Outcome:
@@ -206,7 +202,9 @@ class StepEngine:
         library, graph, _ = load_instance(self.instance)
         modules = {name: node.module for name, node in graph.nodes.items()}
         source = NodeSource(library.path, modules, self._verbose)
-        log = EventLog(self.instance.path, durability=self.instance.parameters.durability)
+        parameters = self.instance.parameters
+        run_id = parameters.read()[GLOBAL_GROUP].get("run_id", "")
+        log = EventLog(self.instance.path, durability=parameters.durability, run_id=run_id)
         output = StepOutput(self.instance.path, self._sink)
         try:
             if log.mended:
@@ -268,7 +266,7 @@ class _Session:
     def drive(self, events: list[Event]) -> Outcome:
         """Feed the machine, and do as it says, until the run ends or rests."""
         if self.run.finished:
-            self._reason = self.parameters.read()[GLOBAL].get("end_reason", "")
+            self._reason = self.parameters.read()[GLOBAL_GROUP].get("end_reason", "")
             self.make_safe()
             return self.outcome()
         self._begin()
@@ -283,13 +281,11 @@ class _Session:
 
     def jump(self, node: str) -> None:
         """Stand at the entry of `node`, whatever was active."""
-        left = [f"{token.node} in {token.state}" for token in self.run.tokens.values()]
-        self._log.run_id = self.parameters.read()[GLOBAL].get("run_id") or _new_run_id()
-        self.write_events([{"event": "jump", "node": node, "left": left}])
-        self.run.jump(node)
+        self._log.run_id = self._log.run_id or _new_run_id()
+        self.write_events([{"event": "jump", "node": node, "left": self.run.jump(node)}])
         with self.parameters.transaction() as data:
             self.run.store(data, self.graph, time.time())
-            data[GLOBAL].update(
+            data[GLOBAL_GROUP].update(
                 run_id=self._log.run_id, pause_reason=f"jump to {node}", end_reason=""
             )
 
@@ -320,8 +316,8 @@ class _Session:
             )
         if not goes_on:
             pin_library(self.engine.instance.path, self.library.path)
-        shared = self.parameters.read()[GLOBAL]
-        self._log.run_id = (goes_on and shared.get("run_id")) or _new_run_id()
+        if not (goes_on and self._log.run_id):
+            self._log.run_id = _new_run_id()
         kind = "resume" if goes_on else "run_start"
         crash = {"crashed": True} if self.run.crashed else {}
         events = [{"event": kind, "executor": self.engine._executor_kind, **crash}]
@@ -330,7 +326,7 @@ class _Session:
         self.write_events(events)
         with self.parameters.transaction() as data:
             merge_missing(data, self.library)
-            data[GLOBAL].update(
+            data[GLOBAL_GROUP].update(
                 run_id=self._log.run_id,
                 step_engine_instance_path=str(self.engine.instance.path),
                 resumed_bool=goes_on,
@@ -374,13 +370,13 @@ class _Session:
                     _set_result(data.setdefault(node, {}), status, error)
                 case Rest(reason):
                     self._ending, self._reason = instruction, reason
-                    data[GLOBAL]["pause_reason"] = reason
+                    data[GLOBAL_GROUP]["pause_reason"] = reason
                     records.append({"event": "pause", "reason": reason, "armed": self.run.armed})
                 case Finish(success, reason):
                     self._ending, self._reason = instruction, reason
                     if success:
                         self.run.armed.clear()
-                    data[GLOBAL]["end_reason"] = reason
+                    data[GLOBAL_GROUP]["end_reason"] = reason
                     end = {"event": "run_end", "engine_state": self.run.state, "reason": reason}
                     records.append(end)
         return records
@@ -388,15 +384,17 @@ class _Session:
     def _note_repeats(self, events: list[Event], data: Groups) -> None:
         """`resumed_bool` is true while the hooks are performed with which a run went on."""
         if any(isinstance(event, Started) for event in events):
-            self._repeated = set(self.machine.in_flight) if data[GLOBAL]["resumed_bool"] else set()
+            self._repeated = (
+                set(self.machine.in_flight) if data[GLOBAL_GROUP]["resumed_bool"] else set()
+            )
         elif self._repeated:
             self._repeated &= self.machine.in_flight
         if not self._repeated:
-            data[GLOBAL]["resumed_bool"] = False
+            data[GLOBAL_GROUP]["resumed_bool"] = False
 
     def _requests(self, data: Groups) -> list[Event]:
         """Take the requests out of the file, and the one that a signal handler left."""
-        shared = data[GLOBAL]
+        shared = data[GLOBAL_GROUP]
         events: list[Event] = []
         if self.engine._asked_to_pause:
             events.append(PauseRequested(self.engine._asked_to_pause))

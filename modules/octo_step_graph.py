@@ -81,6 +81,14 @@ class Node:
     hooks: frozenset[str] = frozenset()
     arrows: dict[str, Arrow] = field(default_factory=dict)
 
+    def policy_after_interrupt(self, state: str) -> OnInterrupt:
+        """What becomes of the hook of `state` when an engine ended in the middle of it.
+
+        ADVANCE is repeated unless the node asks: a decision changes nothing, and without it there
+        is no arrow to follow.
+        """
+        return "rerun" if state == "ADVANCE" and self.on_interrupt != "ask" else self.on_interrupt
+
 
 class StepGraph:
     """Nodes and arrows that fit together; does not change. Every arrow's target is in `nodes`."""

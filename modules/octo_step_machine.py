@@ -48,6 +48,7 @@ HALVES = {
     "ENTER": frozenset({"ENTER", "EXECUTE"}),
     "ADVANCE": frozenset({"ADVANCE", "EXIT", "JUMP"}),
 }
+SINGLE_STEP = "single step"  # why a run rests after one
 LONGEST_BACK_OFF_S = 365 * 86400.0  # what grows by a factor would soon be no date any more
 
 
@@ -165,9 +166,7 @@ class StepMachine:
 
     def _interrupted(self, token: Token) -> None:
         """An engine ended while this token's hook ran, or was about to: do as the node says."""
-        policy = self.graph.nodes[token.node].on_interrupt
-        if token.state == "ADVANCE" and policy != "ask":
-            policy = "rerun"  # a decision changes nothing, and without it there is no arrow
+        policy = self.graph.nodes[token.node].policy_after_interrupt(token.state)
         self._record("interrupted", token, {"on_interrupt": policy})
         if self.state.ending:
             return
@@ -385,11 +384,10 @@ class StepMachine:
     def _jump(self) -> None:
         """Leave all that is active for the target; a run that has not started stands there."""
         target = self.state.jump_target
-        left = [f"{token.node} in {token.state}" for token in self.state.tokens.values()]
+        left = self.state.jump(target)
         self._out.append(Record({"event": "jump", "node": target, "left": left}))
         self._ready.clear()
         self._released.clear()
-        self.state.jump(target)
         if self.state.state == "RUNNING":
             self.state.tokens[target].held = False
             self._ready.append(self.state.tokens[target])
@@ -411,7 +409,7 @@ class StepMachine:
             self._out.append(Finish(True))
         elif self._pause_reason or all(token.held for token in state.tokens.values()):
             state.move("rest")
-            self._out.append(Rest(self._pause_reason or "single step"))
+            self._out.append(Rest(self._pause_reason or SINGLE_STEP))
 
     def _unfinished_joins(self) -> str:
         for name, arrived in self.state.arrivals.items():

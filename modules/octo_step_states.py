@@ -23,6 +23,14 @@ from typing import Any, TypeVar
 from transitions import Machine
 
 from octo_errors import IllegalMoveError, InstanceError, did_you_mean
+from octo_parameter_schema import (
+    ACTIVE_GROUP,
+    ARMED_KEY,
+    ARRIVALS_GROUP,
+    END_PENDING,
+    GLOBAL_GROUP,
+    JUMP_PENDING,
+)
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, self_arrow_key
 
 _T = TypeVar("_T")
@@ -53,8 +61,6 @@ ENGINE_MOVES = (
     ("jump", "COMPLETE_SUCCESS", "INACTIVE"),
     ("jump", "COMPLETE_ERROR", "INACTIVE"),
 )
-GLOBAL, ACTIVE, ARRIVALS = "global_parameters", "active_steps", "join_arrivals"
-END_PENDING, JUMP_PENDING = "end_pending", "jump_pending"  # in the file only while they are true
 
 
 class _MoveTable:
@@ -147,7 +153,7 @@ class Token:
     @classmethod
     def from_dict(cls, node: str, record: object) -> Token:
         """The token that `to_dict` described; raises InstanceError for what it can't have been."""
-        where = f"{ACTIVE}.{node}"
+        where = f"{ACTIVE_GROUP}.{node}"
         if not isinstance(record, dict):
             raise _bad_record(where, record)
         token = cls(
@@ -201,17 +207,23 @@ class RunState:
         """Has the run ended, well or not?"""
         return self.state.startswith("COMPLETE_")
 
-    def jump(self, node: str) -> None:
-        """Leave all that is active, and stand at the entry of `node`; nothing is in flight."""
+    def jump(self, node: str) -> list[str]:
+        """Leave all that is active, and stand at the entry of `node`; nothing is in flight.
+
+        Returns:
+            What was left, as people read it.
+        """
+        left = [f"{token.node} in {token.state}" for token in self.tokens.values()]
         self.move("jump")
         self.tokens = {node: Token(node, "ENTER", held=True)}
         self.arrivals = {}
         self.current = node
         self.ending = self.jump_target = ""
+        return left
 
     def store(self, data: MutableMapping[str, Any], graph: StepGraph, now: float) -> None:
         """Write this state, as it is at the time `now`, into the groups of the parameter file."""
-        shared = data.setdefault(GLOBAL, {})
+        shared = data.setdefault(GLOBAL_GROUP, {})
         if self.current not in self.tokens and self.tokens:
             self.current = next(reversed(self.tokens))
         token = self.tokens.get(self.current)
@@ -229,14 +241,14 @@ class RunState:
         shared["next_step_node"] = ",".join(targets)
         shared["next_step_module"] = ",".join(graph.nodes[name].module for name in targets)
         shared["engine_step_count"] = self.step_count
-        shared["make_safe"] = list(self.armed)
+        shared[ARMED_KEY] = list(self.armed)
         ending = "" if self.finished else self.ending
         for key, value in ((END_PENDING, ending), (JUMP_PENDING, self.jump_target)):
             shared.pop(key, None)
             if value:
                 shared[key] = value
-        data[ACTIVE] = {name: token.to_dict() for name, token in self.tokens.items()}
-        data[ARRIVALS] = {name: list(sources) for name, sources in self.arrivals.items()}
+        data[ACTIVE_GROUP] = {name: token.to_dict() for name, token in self.tokens.items()}
+        data[ARRIVALS_GROUP] = {name: list(sources) for name, sources in self.arrivals.items()}
 
     @classmethod
     def load(cls, data: dict[str, Any], graph: StepGraph) -> RunState:
@@ -250,23 +262,25 @@ class RunState:
         Raises:
             InstanceError: The groups say what can't be, such as a node that the graph doesn't have.
         """
-        shared = _group(data, GLOBAL)
+        shared = _group(data, GLOBAL_GROUP)
         engine_state = shared.get("step_engine_state", "INACTIVE")
         if engine_state not in ENGINE_STATES:
             hint = did_you_mean(str(engine_state), ENGINE_STATES)
-            raise InstanceError(f"{GLOBAL}.step_engine_state: unknown {engine_state!r}", hint=hint)
-        joins = _group(data, ARRIVALS)
+            raise InstanceError(
+                f"{GLOBAL_GROUP}.step_engine_state: unknown {engine_state!r}", hint=hint
+            )
+        joins = _group(data, ARRIVALS_GROUP)
         run = cls(
             state=engine_state if engine_state.startswith("COMPLETE_") else "INACTIVE",
-            tokens={n: Token.from_dict(n, r) for n, r in _group(data, ACTIVE).items()},
-            arrivals={name: _names(joins, ARRIVALS, name) for name in joins},
-            armed=_names(shared, GLOBAL, "make_safe"),
-            step_count=_value(shared, GLOBAL, "engine_step_count", 0),
-            current=_value(shared, GLOBAL, "current_step_node", ""),
-            ending=_value(shared, GLOBAL, END_PENDING, ""),
-            jump_target=_value(shared, GLOBAL, JUMP_PENDING, ""),
+            tokens={n: Token.from_dict(n, r) for n, r in _group(data, ACTIVE_GROUP).items()},
+            arrivals={name: _names(joins, ARRIVALS_GROUP, name) for name in joins},
+            armed=_names(shared, GLOBAL_GROUP, ARMED_KEY),
+            step_count=_value(shared, GLOBAL_GROUP, "engine_step_count", 0),
+            current=_value(shared, GLOBAL_GROUP, "current_step_node", ""),
+            ending=_value(shared, GLOBAL_GROUP, END_PENDING, ""),
+            jump_target=_value(shared, GLOBAL_GROUP, JUMP_PENDING, ""),
             # Without the engine's own record it is a start that somebody has prepared by hand.
-            crashed=engine_state in ("STARTUP", "RUNNING") and ACTIVE in data,
+            crashed=engine_state in ("STARTUP", "RUNNING") and ACTIVE_GROUP in data,
         )
         if not run.finished:
             run._heed_current(shared.get("current_step_state", "INACTIVE"))
@@ -278,12 +292,12 @@ class RunState:
     def _check_names(self, graph: StepGraph) -> None:
         """All nodes that are named must be nodes of the graph."""
         named = {
-            f"{GLOBAL}.current_step_node": [self.current],
-            f"{GLOBAL}.{JUMP_PENDING}": [self.jump_target],
-            f"{GLOBAL}.make_safe": self.armed,
-            ACTIVE: self.tokens,
-            ARRIVALS: self.arrivals,
-            **{f"{ARRIVALS}.{name}": sources for name, sources in self.arrivals.items()},
+            f"{GLOBAL_GROUP}.current_step_node": [self.current],
+            f"{GLOBAL_GROUP}.{JUMP_PENDING}": [self.jump_target],
+            f"{GLOBAL_GROUP}.{ARMED_KEY}": self.armed,
+            ACTIVE_GROUP: self.tokens,
+            ARRIVALS_GROUP: self.arrivals,
+            **{f"{ARRIVALS_GROUP}.{name}": sources for name, sources in self.arrivals.items()},
         }
         for where, names in named.items():
             for name in names:
@@ -301,7 +315,7 @@ class RunState:
                 return  # the engine wrote it, for the node that was current then
         if token is None or self.crashed:
             return
-        state = _step_state(wished, f"{GLOBAL}.current_step_state", STEP_STATES)
+        state = _step_state(wished, f"{GLOBAL_GROUP}.current_step_state", STEP_STATES)
         if state not in (token.state, "INACTIVE"):
             token.stand_at(state)
 
@@ -313,9 +327,10 @@ class RunState:
             for key in token.arrows:
                 if leads_to(graph, token.node, key) is None:
                     raise InstanceError(
-                        f"{ACTIVE}.{token.node}.arrows: the library has no open arrow {key!r}",
+                        f"{ACTIVE_GROUP}.{token.node}.arrows: the library has no open arrow"
+                        f" {key!r}",
                         hint="open it again, or name another node to go on at in"
-                        f" {GLOBAL}.current_step_node",
+                        f" {GLOBAL_GROUP}.current_step_node",
                     )
 
 

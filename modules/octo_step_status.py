@@ -16,10 +16,19 @@ from typing import Any, Literal
 
 from octo_errors import OctoError
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir, Runner
+from octo_parameter_schema import (
+    ACTIVE_GROUP,
+    ARMED_KEY,
+    ARRIVALS_GROUP,
+    END_PENDING,
+    GLOBAL_GROUP,
+    JUMP_PENDING,
+    STATUS_KEY,
+)
 
 Condition = Literal["new", "running", "paused", "interrupted", "complete_success", "complete_error"]
 REQUESTS = {PAUSE_REQUEST: "pause", STOP_REQUEST: "stop"}
-JUMPS = (JUMP_REQUEST, "jump_pending")
+JUMPS = (JUMP_REQUEST, JUMP_PENDING)
 LOOK_EVERY_S = 0.2
 
 _ENDS: dict[str, Condition] = {
@@ -126,8 +135,8 @@ def watch_status(instance: InstanceDir) -> Iterator[Status | None]:
 
 def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str = "") -> Status:
     """Where an instance stands that has `data` in its parameter file, and is run by `runner`."""
-    shared = _dict(data, "global_parameters")
-    active = [_active(name, record) for name, record in _dict(data, "active_steps").items()]
+    shared = _dict(data, GLOBAL_GROUP)
+    active = [_active(name, record) for name, record in _dict(data, ACTIVE_GROUP).items()]
     engine_state = _text(shared, "step_engine_state") or "INACTIVE"
     return Status(
         instance=instance,
@@ -140,12 +149,12 @@ def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str 
         state=_text(shared, "current_step_state"),
         since=_text(shared, "current_step_since"),
         active=active,
-        joins={name: _list(sources) for name, sources in _dict(data, "join_arrivals").items()},
+        joins={name: _list(sources) for name, sources in _dict(data, ARRIVALS_GROUP).items()},
         next=[name for name in _text(shared, "next_step_node").split(",") if name],
         steps=steps if isinstance(steps := shared.get("engine_step_count"), int) else 0,
         reason=_text(shared, "end_reason" if engine_state in _ENDS else "pause_reason"),
         errors=_errors(data),
-        armed=_list(shared.get("make_safe")),
+        armed=_list(shared.get(ARMED_KEY)),
         requests=_requests(shared),
         first_node=_text(shared, "first_step_node"),
     )
@@ -261,15 +270,12 @@ def _policies(instance: InstanceDir, status: Status) -> dict[str, str]:
     interrupted = [each for each in status.active if not each.held and not each.retry_due]
     try:
         _, graph, _ = load_instance(instance)
-        policies: dict[str, str] = {
-            each.node: graph.nodes[each.node].on_interrupt for each in interrupted
+        return {
+            each.node: graph.nodes[each.node].policy_after_interrupt(each.state)
+            for each in interrupted
         }
     except (OctoError, KeyError):  # the library has problems now: `run` will say which
         return {}
-    for each in interrupted:
-        if each.state == "ADVANCE" and policies[each.node] != "ask":
-            policies[each.node] = "rerun"  # as the machine does
-    return policies
 
 
 def _signature(instance: InstanceDir) -> tuple[int, int, int]:
@@ -287,12 +293,12 @@ def _replace(status: Status, **changes: Any) -> Status:
 
 
 def _condition(data: dict[str, Any], runner: Runner | None, begun: bool) -> Condition:
-    engine_state = _text(_dict(data, "global_parameters"), "step_engine_state")
+    engine_state = _text(_dict(data, GLOBAL_GROUP), "step_engine_state")
     if runner is not None:
         return "running"
     if engine_state in _ENDS:
         return _ENDS[engine_state]
-    if engine_state in ("STARTUP", "RUNNING") and "active_steps" in data:
+    if engine_state in ("STARTUP", "RUNNING") and ACTIVE_GROUP in data:
         return "interrupted"
     return "paused" if begun else "new"
 
@@ -314,9 +320,7 @@ def _errors(data: dict[str, Any]) -> dict[str, str]:
     return {
         name: str(group["last_error"])
         for name, group in data.items()
-        if isinstance(group, dict)
-        and group.get("step_results_key_last_status") == "ERROR"
-        and group.get("last_error")
+        if isinstance(group, dict) and group.get(STATUS_KEY) == "ERROR" and group.get("last_error")
     }
 
 
@@ -324,7 +328,7 @@ def _requests(shared: dict[str, Any]) -> list[str]:
     """What people ask for, and what the engine will do when the present hooks are done."""
     asked = [word for key, word in REQUESTS.items() if shared.get(key)]
     asked += [f"jump to {shared[key]}" for key in JUMPS if shared.get(key)]
-    return asked + ([f"end: {shared['end_pending']}"] if shared.get("end_pending") else [])
+    return asked + ([f"end: {shared[END_PENDING]}"] if shared.get(END_PENDING) else [])
 
 
 def _dict(data: dict[str, Any], key: str) -> dict[str, Any]:

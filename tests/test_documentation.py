@@ -33,9 +33,9 @@ import pytest
 import draw_diagrams
 from octo_instance_dir import REQUESTS
 from octo_instance_setup import create_instance
-from octo_parameter_schema import DEFAULT_PARAMETERS
+from octo_parameter_schema import DEFAULT_PARAMETERS, END_PENDING, JUMP_PENDING
 from octo_step_engine import StepEngine
-from octo_step_states import END_PENDING, ENGINE_STATES, JUMP_PENDING, STEP_STATES, Token
+from octo_step_states import ENGINE_STATES, STEP_STATES, Token
 from tests.support import PROJECT
 
 DOCS = PROJECT / "docs"

@@ -35,11 +35,11 @@ ARROWS = {
     "stepnode_baseclass": "octo_step_engine_parameters",
     # libraries, and the pure core
     "octo_step_import": "octo_errors",
-    "octo_step_declaration": "octo_json_strict octo_step_problem",
+    "octo_step_declaration": "octo_json_strict octo_parameter_schema octo_step_problem",
     "octo_step_lib": "octo_step_declaration octo_step_import",
     "octo_step_keys": "octo_errors octo_step_problem",
     "octo_step_graph": "octo_step_keys octo_step_lib",
-    "octo_step_states": "octo_step_graph",
+    "octo_step_states": "octo_parameter_schema octo_step_graph",
     "octo_step_messages": "",
     "octo_step_machine": "octo_step_messages octo_step_states",
     # where hooks run, and what is written about it

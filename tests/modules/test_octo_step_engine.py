@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from octo_errors import EngineBusyError, LibraryError, UsageError
+from octo_errors import EngineBusyError, InstanceError, LibraryError, UsageError
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
 from octo_step_engine import StepEngine
@@ -403,6 +403,28 @@ def test_make_safe_hooks_run_newest_first_and_a_failing_one_stays_owed(
     told = {e["node"]: e.get("error") for e in events(instance.path, "make_safe")}
     assert "stuck" in str(told.pop("step_node_b")) and set(told.values()) == {None}
     assert stored(instance.path)["global_parameters"]["make_safe"] == ["step_node_b"]
+
+
+def test_every_event_belongs_to_a_run_also_what_is_done_by_hand_after_it(
+    make_instance: MakeInstance,
+) -> None:
+    body = trace("step_execute") + trace("step_make_safe")
+    instance = make_instance(a=node_text("a", body, to={"go": "b"}), b=node_text("b"))
+    StepEngine(instance).run(max_steps=1)
+    StepEngine(instance).make_safe()
+    StepEngine(instance).jump("step_node_b")
+    run_id = stored(instance.path)["global_parameters"]["run_id"]
+    assert {"make_safe", "jump"} <= {event["event"] for event in events(instance.path)}
+    assert {event["run_id"] for event in events(instance.path)} == {run_id}
+
+
+def test_what_is_still_armed_is_not_put_away(make_instance: MakeInstance) -> None:
+    body = trace("step_execute", "return 1") + trace("step_make_safe", "raise OSError('stuck')")
+    instance = make_instance(a=node_text("a", body))
+    assert StepEngine(instance).run().armed == ("step_node_a",)
+    with pytest.raises(InstanceError, match="still armed: step_node_a"):
+        StepEngine(instance).run(fresh=True)
+    assert not (instance.path / "archive").exists()
 
 
 def test_after_success_nothing_is_made_safe(make_instance: MakeInstance) -> None:
