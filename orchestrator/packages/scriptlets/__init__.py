@@ -1,0 +1,1 @@
+"""Reusable tasks that the steps of recipes call."""
