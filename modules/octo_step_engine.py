@@ -26,7 +26,7 @@ from octo_library_pin import changed_files, pin_library
 from octo_lock_json import Groups, speed_up
 from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP, STATUS_KEY
 from octo_step_events import EventLog
-from octo_step_executors import Executor, HookCall, HookResult, NodeSource, make_executor
+from octo_step_executors import Executor, HookCall, HookResult, LibrarySource, make_executor
 from octo_step_graph import StepGraph
 from octo_step_lib import StepLibrary
 from octo_step_machine import HALVES, Limits, StepMachine
@@ -201,7 +201,7 @@ class StepEngine:
     def _session(self, limits: Limits) -> Iterator[_Session]:
         library, graph, _ = load_instance(self.instance)
         modules = {name: node.module for name, node in graph.nodes.items()}
-        source = NodeSource(library.path, modules, self._verbose)
+        source = LibrarySource(library.path, modules, self._verbose)
         parameters = self.instance.parameters
         run_id = parameters.read()[GLOBAL_GROUP].get("run_id", "")
         log = EventLog(self.instance.path, durability=parameters.durability, run_id=run_id)

@@ -1,7 +1,8 @@
 """Where hooks run: in the calling thread, in threads, or in worker processes that can be killed.
 
-A call with a time limit runs in a worker process whatever the kind of the executor, and so do all
-later calls of its node: a node's object lives in one place.
+A call with a time limit, or whose node wants a process of its own, runs in a worker process
+whatever the kind of the executor, and so do all later calls of its node: a node's object lives in
+one place.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from octo_errors import UsageError, did_you_mean
 from octo_step_hooks import (
     HookCall,
     HookResult,
+    LibrarySource,
     NodeObjects,
     NodeSource,
     failed,
@@ -39,6 +41,7 @@ __all__ = [
     "Executor",
     "HookCall",
     "HookResult",
+    "LibrarySource",
     "NodeSource",
     "make_executor",
     "perform",
@@ -51,11 +54,13 @@ THREADS: Final = 32
 def make_executor(
     kind: str,
     source: NodeSource,
-    instance_dir: Path,
+    directory: Path,
     workers: int | None,
     output: StepOutput,
 ) -> Executor:
     """The executor of a kind; `workers` bounds how many hooks run at the same time.
+
+    Hooks run in `directory` unless the source says otherwise.
 
     Raises:
         UsageError: There is no such kind, or `workers` is less than 1.
@@ -64,11 +69,11 @@ def make_executor(
         raise UsageError(f"workers is {workers}", hint="give 1 or more")
     cores = os.cpu_count() or 1
     if kind == "serial":
-        return SerialExecutor(source, instance_dir, 1, output)
+        return SerialExecutor(source, directory, 1, output)
     if kind == "threads":
-        return ThreadExecutor(source, instance_dir, workers or THREADS, output)
+        return ThreadExecutor(source, directory, workers or THREADS, output)
     if kind == "processes":
-        return ProcessExecutor(source, instance_dir, workers or cores, output)
+        return ProcessExecutor(source, directory, workers or cores, output)
     raise UsageError(f"no executor {kind!r}", hint=did_you_mean(kind, KINDS))
 
 
@@ -79,15 +84,18 @@ class Executor(ABC):
     one thread; `wake` and `interrupt` may be called from any thread, and from a signal handler.
     Calls of different nodes may run at the same time, calls of one node must not be submitted so.
 
-    While an executor is open, the working directory of the process is the instance's. It is set
-    again after every hook, and put back by `close`.
+    While an executor is open, the working directory of the process is `directory`. It is set again
+    after every hook, and put back by `close`.
+
+    Attributes:
+        workers: How many hooks may run at once.
     """
 
     def __init__(
-        self, source: NodeSource, instance_dir: Path, workers: int, output: StepOutput
+        self, source: NodeSource, directory: Path, workers: int, output: StepOutput
     ) -> None:
         self._source = source
-        self._workers = workers
+        self.workers = workers
         self._output = output
         self._objects = NodeObjects(source.make)
         self._posted: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -98,7 +106,7 @@ class Executor(ABC):
         self._bystanders = _Bystanders()
         self._in_workers: set[str] = set()
         self._pool: WorkerPool | None = None
-        self._directory = Path(instance_dir).absolute()
+        self._directory = Path(directory).absolute()
         self._enter_directory()
 
     def submit(self, call: HookCall) -> None:
@@ -106,7 +114,7 @@ class Executor(ABC):
         if not self._outstanding:
             self._breaking_off = False  # what an interrupt was meant for has come back already
         self._outstanding += 1
-        if call.timeout_s is not None:
+        if call.timeout_s is not None or call.own_process:
             self._in_workers.add(call.node)
         self._accept(call)
 
@@ -187,7 +195,7 @@ class Executor(ABC):
             self._pool = WorkerPool(
                 self._source,
                 self._directory,
-                self._workers,
+                self.workers,
                 self._output,
                 self._posted.put,
                 self._results.append,
@@ -228,9 +236,9 @@ class SerialExecutor(Executor):
     """Runs one hook at a time, inside `wait`, in the thread that calls it."""
 
     def __init__(
-        self, source: NodeSource, instance_dir: Path, workers: int, output: StepOutput
+        self, source: NodeSource, directory: Path, workers: int, output: StepOutput
     ) -> None:
-        super().__init__(source, instance_dir, workers, output)
+        super().__init__(source, directory, workers, output)
         self._calls: deque[HookCall] = deque()
         self._hook_thread = 0
         self._redirection = Redirection()
@@ -299,9 +307,9 @@ class ThreadExecutor(Executor):
     """
 
     def __init__(
-        self, source: NodeSource, instance_dir: Path, workers: int, output: StepOutput
+        self, source: NodeSource, directory: Path, workers: int, output: StepOutput
     ) -> None:
-        super().__init__(source, instance_dir, workers, output)
+        super().__init__(source, directory, workers, output)
         self._redirection = ThreadRedirection(output)
         self._running: list[HookCall] = []
         self._abandoned: list[HookCall] = []
@@ -313,7 +321,7 @@ class ThreadExecutor(Executor):
             self._worker_pool().submit(call)
             return
         self._running.append(call)
-        if self._threads < min(len(self._running), self._workers):
+        if self._threads < min(len(self._running), self.workers):
             self._threads += 1
             name = f"octo-hooks-{self._threads}"
             threading.Thread(target=self._serve, args=(self._todo,), name=name, daemon=True).start()

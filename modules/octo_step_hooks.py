@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 TEXT_LIMIT: Final = 2_000
 TRACEBACK_LIMIT: Final = 20_000
@@ -25,13 +25,31 @@ VALUE_LIMIT: Final = 200
 class HookCall:
     """One hook of one node, to be called once.
 
-    A call with `timeout_s` runs in a worker process, where it can be killed. Give all hooks of a
-    node the same limit: the node's object, and what its hooks keep in it, then lives in one place.
+    A call with `timeout_s` or `own_process` runs in a worker process, where it can be killed. Give
+    all hooks of a node the same: the node's object, and what its hooks keep in it, then lives in
+    one place.
     """
 
     node: str
     hook: str
     timeout_s: float | None = None
+    own_process: bool = False
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What `step_execute` may return in place of 0: a success with something to keep.
+
+    Attributes:
+        value: Kept in the node's group of the parameter file, key `result`, unless it is None.
+            Anything that JSON can hold.
+        skipped: There was nothing to do.
+        facts: Further keys for the event of this step in the event log.
+    """
+
+    value: Any = None
+    skipped: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -39,8 +57,9 @@ class HookResult:
     """What came of a call. `error` is None exactly when the hook succeeded.
 
     `arrows` is set by a `step_advance` that succeeded (None if the node has no such hook), `answer`
-    by a `step_probe`. `value` is what came back, as JSON can hold it: itself when short and plain,
-    else a short repr. `survivors` tells of processes that left the step's process group.
+    by a `step_probe`, `items` by a `step_items`, `output`, `skipped` and `facts` by a hook that
+    returned a `StepResult`. `value` is what came back, as JSON can hold it: itself when short and
+    plain, else a short repr. `survivors` tells of processes that left the step's process group.
     """
 
     node: str
@@ -50,21 +69,40 @@ class HookResult:
     arrows: list[str] | None = None
     answer: str | None = None
     value: Any = None
+    output: Any = None
+    skipped: bool = False
+    items: list[Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
     duration_s: float = 0.0
     timed_out: bool = False
     interrupted: bool = False
     survivors: list[str] = field(default_factory=list)
 
 
+class NodeSource(Protocol):
+    """Where the objects come from whose hooks are called."""
+
+    def make(self, node: str) -> object:
+        """A new object for the node. Raises what loading or making it raises."""
+        ...
+
+    def directory(self, node: str) -> Path | None:
+        """Where the node's hooks run, when that is not where those of the other nodes do."""
+        ...
+
+    def description(self) -> dict[str, Any]:
+        """How a worker process makes its own source, as JSON can hold it.
+
+        `{"module": ..., "class": ..., "arguments": {...}, "path": [directories to import from]}`
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class NodeSource:
-    """Where node classes come from: a library (an absolute path), and the module of each node.
+class LibrarySource:
+    """Nodes of a step library (an absolute path); `modules` has the module of each node."""
 
-    Any object with these three attributes and `make` serves; a worker process makes its own
-    objects from `library`, the node's module and `verbose`.
-    """
-
-    library: Path
+    library: str | Path
     modules: Mapping[str, str]
     verbose: bool = False
 
@@ -73,6 +111,31 @@ class NodeSource:
         from octo_step_lib import load_node, make_node
 
         return make_node(load_node(self.library, self.modules[node], node), node, self.verbose)
+
+    def directory(self, node: str) -> Path | None:  # noqa: D102  (told above)
+        return None
+
+    def description(self) -> dict[str, Any]:  # noqa: D102  (told above)
+        arguments = {
+            "library": str(self.library),
+            "modules": dict(self.modules),
+            "verbose": self.verbose,
+        }
+        return {
+            "module": __name__,
+            "class": type(self).__name__,
+            "arguments": arguments,
+            "path": [],
+        }
+
+
+def source_from(description: dict[str, Any]) -> NodeSource:
+    """The source that described itself so, in another process."""
+    from importlib import import_module
+
+    sys.path.extend(folder for folder in description["path"] if folder not in sys.path)
+    made = getattr(import_module(description["module"]), description["class"])
+    return made(**description["arguments"])  # type: ignore[no-any-return]
 
 
 class NodeObjects:
@@ -169,6 +232,14 @@ def _judge(result: HookResult, value: Any) -> None:
             result.answer = result.value = str.__str__(value)
             return
         wanted = "step_probe returns 'rerun' or 'done'"
+    elif result.hook == "step_items":
+        if isinstance(value, list):
+            result.items, result.value = value, len(value)
+            return
+        wanted = "step_items returns a list"
+    elif isinstance(value, StepResult):
+        _keep_output(result, value)
+        return
     else:
         if value is None or (isinstance(value, int) and value == 0 and not isinstance(value, bool)):
             result.value = None if value is None else 0
@@ -179,6 +250,21 @@ def _judge(result: HookResult, value: Any) -> None:
         wanted = "hooks are plain functions, not 'async def'"
     result.value = _plain_value(value)
     result.error = f"returned {_short_repr(value)}: {wanted}"
+
+
+def _keep_output(result: HookResult, returned: StepResult) -> None:
+    """Takes over what a hook wants kept, if JSON can hold it."""
+    result.skipped, result.facts = returned.skipped, returned.facts
+    if returned.value is None:
+        return
+    from octo_json_strict import JsonValueError, dump_value
+
+    try:
+        dump_value(returned.value)
+    except JsonValueError as error:
+        result.error = f"returned what JSON can't hold: {error.reason}"
+    else:
+        result.output, result.value = returned.value, _plain_value(returned.value)
 
 
 def _tell_exception(result: HookResult, exc: BaseException, prefix: str = "") -> None:

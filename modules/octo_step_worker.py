@@ -1,12 +1,13 @@
 """The worker process: calls hooks, one at a time, as the engine asks it to.
 
-    python octo_step_worker.py ENGINE_PID DIRECTORY LIBRARY VERBOSE
+    python octo_step_worker.py ENGINE_PID
 
 Requests come as JSON lines on standard input, replies leave as JSON lines on standard output, both
-duplicated to descriptors that hooks don't know; a hook's standard input is empty.
+duplicated to descriptors that hooks don't know; a hook's standard input is empty. The first line
+describes where nodes come from (see `NodeSource.description`), then there are
 
-    {"node": ..., "module": ..., "hook": ..., "logs": [...], "timed": bool}    call this hook
-    null                                                                       end
+    {"node": ..., "hook": ..., "directory": ..., "logs": [...], "timed": bool}    call this hook
+    null                                                                          end
 
     {"ready": true}       once, when requests are read
     {"started": true}     the hook of a timed request begins
@@ -24,11 +25,10 @@ import select
 import signal
 import sys
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, Final
 
-from octo_step_hooks import HookResult, NodeObjects, NodeSource
+from octo_step_hooks import HookResult, NodeObjects, source_from
 from octo_step_output import OPEN_LOG, Redirection
 from octo_step_processes import kill_own_group, wait_for_end
 
@@ -39,22 +39,20 @@ _terminated = threading.Event()
 
 def main() -> None:
     """Serves requests until told to end."""
-    engine, directory, library, verbose = sys.argv[1:]
+    engine = sys.argv[1]
     requests, replies = _take_pipes()
     threading.Thread(
         target=_watch_engine, args=(requests.fileno(), int(engine)), daemon=True
     ).start()
     signal.signal(signal.SIGTERM, _on_sigterm)
-    modules: dict[str, str] = {}
-    objects = NodeObjects(NodeSource(Path(library), modules, verbose == "1").make)
     redirection = Redirection()
+    objects = NodeObjects(source_from(json.loads(requests.readline() or "null")).make)
     _reply(replies, {"ready": True})
     for line in requests:
         request = json.loads(line)
         if request is None:
             break
-        modules[request["node"]] = request["module"]
-        result = _serve(request, directory, objects, redirection, replies)
+        result = _serve(request, objects, redirection, replies)
         if _terminated.is_set():
             break
         _reply(replies, {"result": {name: getattr(result, name) for name in HookResult.__slots__}})
@@ -62,7 +60,6 @@ def main() -> None:
 
 def _serve(
     request: dict[str, Any],
-    directory: str,
     objects: NodeObjects,
     redirection: Redirection,
     replies: int,
@@ -70,7 +67,7 @@ def _serve(
     """Calls the hook that a request asks for."""
     node, hook = request["node"], request["hook"]
     try:
-        os.chdir(directory)
+        os.chdir(request["directory"])
         log = _open_first(request["logs"])
     except OSError as exc:
         return HookResult(node, hook, error=f"{hook} can't be called: {exc}")

@@ -32,6 +32,7 @@ from octo_step_processes import GRACE_S, MARK, end_group
 
 # To start the interpreter and import the node's module is not the step's time, but it is bounded.
 STARTING_S: Final = 60.0
+_WORKER: Final = Path(__file__).with_name("octo_step_worker.py")
 _LAST_WORDS: Final = 2_000
 _LAST_REPLY_S: Final = 0.5
 
@@ -162,8 +163,8 @@ class WorkerPool:
         worker.send(
             {
                 "node": call.node,
-                "module": self._source.modules.get(call.node, ""),
                 "hook": call.hook,
+                "directory": str(self._source.directory(call.node) or self._directory),
                 "logs": self._output.paths(log),
                 "timed": call.timeout_s is not None,
             }
@@ -240,7 +241,7 @@ class _Worker:
         self._threads: list[threading.Thread] = []
         try:
             self._process = subprocess.Popen(
-                _command(source, directory),
+                [sys.executable, str(_WORKER), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._words,
@@ -253,6 +254,7 @@ class _Worker:
             self._words.close()
             raise
         self.pid = self._process.pid
+        self.send(source.description())
 
     @property
     def idle(self) -> bool:
@@ -271,10 +273,12 @@ class _Worker:
         _in_thread(self._await_exit, reader, exited)
 
     def send(self, request: dict[str, Any] | None) -> None:
-        """Sends a request; None asks the worker to end by itself."""
+        """Sends a line; None asks the worker to end by itself."""
         assert self._process.stdin is not None
+        rest = memoryview(json.dumps(request).encode() + b"\n")
         with contextlib.suppress(OSError):  # it has died: noticed by its exit
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            while rest:
+                rest = rest[self._process.stdin.write(rest) or 0 :]
 
     def end(self, why: Ending) -> None:
         """Begins to end the process and its group, once; posts `ended` when they have."""
@@ -333,19 +337,6 @@ class _Worker:
         with self._process.stdin, self._words as words:
             words.seek(max(0, words.seek(0, os.SEEK_END) - _LAST_WORDS))
             return printable(words.read().decode("utf-8", "backslashreplace"), _LAST_WORDS)
-
-
-def _command(source: NodeSource, directory: Path) -> list[str]:
-    worker = Path(__file__).with_name("octo_step_worker.py")
-    verbose = "1" if source.verbose else "0"
-    return [
-        sys.executable,
-        str(worker),
-        str(os.getpid()),
-        str(directory),
-        str(source.library),
-        verbose,
-    ]
 
 
 def _ending(code: int | None) -> str:

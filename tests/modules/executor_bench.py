@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from octo_step_executors import Executor, HookCall, HookResult, NodeSource, make_executor
+from octo_step_executors import Executor, HookCall, HookResult, LibrarySource, make_executor
 from octo_step_output import StepOutput
 from tests.support import MakeLibrary
 
@@ -26,7 +26,7 @@ class Bench:
         self.directory = directory
         self.shown: list[tuple[str, bytes]] = []
         nodes = [path.stem.removeprefix("step_node_") for path in library.glob("step_node_*.py")]
-        source = NodeSource(library, {f"step_node_{node}": f"step_node_{node}" for node in nodes})
+        source = LibrarySource(library, {f"step_node_{node}": f"step_node_{node}" for node in nodes})
         self.output = StepOutput(directory, lambda node, data: self.shown.append((node, data)))
         self.executor: Executor = make_executor(kind, source, directory, workers, self.output)
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from octo_errors import UsageError
-from octo_step_executors import KINDS, NodeSource, make_executor
+from octo_step_executors import KINDS, LibrarySource, make_executor
 from octo_step_output import StepOutput
 from tests.modules.executor_bench import (
     DEADLINE_S,
@@ -417,7 +417,7 @@ class TestLeftBehind:
 
 
 def test_an_unknown_kind_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
-    source, output = NodeSource(tmp_path, {}), StepOutput(tmp_path)
+    source, output = LibrarySource(tmp_path, {}), StepOutput(tmp_path)
     with pytest.raises(UsageError, match="did you mean 'threads'"):
         make_executor("thread", source, tmp_path, None, output)
     with pytest.raises(UsageError, match="workers is 0"):

@@ -252,11 +252,11 @@ class TestEndOfTheEngine:
     ENGINE = """
         import sys, time
         from pathlib import Path
-        from octo_step_executors import HookCall, NodeSource, make_executor
+        from octo_step_executors import HookCall, LibrarySource, make_executor
         from octo_step_output import StepOutput
 
         library, directory = map(Path, sys.argv[1:])
-        source = NodeSource(library, {"step_node_a": "step_node_a"})
+        source = LibrarySource(library, {"step_node_a": "step_node_a"})
         output = StepOutput(directory)
         executor = make_executor("processes", source, directory, 1, output)
         executor.submit(HookCall("step_node_a", "step_execute"))
