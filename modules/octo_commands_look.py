@@ -71,13 +71,13 @@ def history(arguments: Namespace) -> int:
 def graph(arguments: Namespace) -> int:
     """The graph, with the states of the run."""
     from octo_graph_steps import MERMAID_SUFFIX, Progress, draw, write_graph
-    from octo_instance_setup import load_instance
     from octo_step_events import read_events
     from octo_step_history import fates, marks
+    from octo_step_program import load_program
 
     instance = InstanceDir(arguments.instance)
     found = read_status(instance)
-    _, steps, _ = load_instance(instance)
+    steps = load_program(instance).graph
     current = {each.node: each.state for each in found.active}
     progress = Progress(current, marks(found, fates(read_events(instance.path))))
     title = f"{instance.path.name}: {found.condition.replace('_', ' ')}"

@@ -17,11 +17,12 @@ from typing import Any
 from octo_commands_run import drive
 from octo_errors import UsageError, did_you_mean
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir
-from octo_instance_setup import load_instance, reset_instance
+from octo_instance_setup import reset_instance
 from octo_step_engine import StepEngine
 from octo_step_engine_parameters import GLOBAL_GROUP, PARAMETER_FILE_NAME
 from octo_step_events import read_events
 from octo_step_history import fates, preview_jump
+from octo_step_program import load_program
 from octo_step_status import LOOK_EVERY_S, launcher_command, read_status, status_lines
 
 PATIENCE_S = 1.0
@@ -49,7 +50,7 @@ def stop(arguments: Namespace) -> int:
 def jump(arguments: Namespace) -> int:
     """Let a run go on at another node, and say what that means."""
     instance, node = _instance_and_node(arguments)
-    _, graph, _ = load_instance(instance)
+    graph = load_program(instance).graph
     if node not in graph.nodes:
         hint = did_you_mean(node, graph.nodes)
         raise UsageError(f"{instance.path}: its library has no node {node!r}", hint=hint)

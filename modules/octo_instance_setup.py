@@ -6,7 +6,6 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 from octo_atomic_file import replace_file
 from octo_errors import InstanceError
 from octo_instance_dir import InstanceDir
-from octo_library_pin import PIN_FILE_NAME, pin_library
 from octo_parameter_schema import (
     ARMED_KEY,
     FORMAT,
@@ -24,27 +22,17 @@ from octo_parameter_schema import (
     REVISION_KEY,
 )
 from octo_step_engine_parameters import octo_step_engine_parameters, open_parameters
-from octo_step_graph import StepGraph, library_error, library_graph
-from octo_step_lib import Problem, StepLibrary, load_library
+from octo_step_lib import Problem
+from octo_step_program import LibraryProgram, Program, load_program
 
 EVENT_FILES = ".octo_step_engine_events*.jsonl"
 LAUNCHERS = ("octo_step_instance.py", "octo_step_engine_parameters.py")
 
 
-def load_instance(instance: InstanceDir) -> tuple[StepLibrary, StepGraph, list[Problem]]:
-    """The library, its graph from the first node that the instance was made with, warnings.
-
-    Raises:
-        InstanceError: The library is not where the instance says.
-        LibraryError: The library has errors; all of them are listed.
-    """
-    return _load(instance.library_path(), instance.first_node())
-
-
 def create_instance(
     path: str | Path, library: str | Path, *, first: str | None = None
 ) -> tuple[InstanceDir, list[Problem]]:
-    """Make an instance of a library: parameter file, pin and launchers, or nothing at all.
+    """Make an instance of a library, from its node `first` on.
 
     Returns:
         The instance, and the library's warnings.
@@ -53,6 +41,29 @@ def create_instance(
         LibraryError: The library has errors; all of them are listed.
         InstanceError: There is an instance already, or the directory can't be written.
     """
+    target = _free_place(path)
+    program = LibraryProgram(Path(library).resolve(), first, target)
+    return make_instance(target, program), program.warnings
+
+
+def make_instance(path: str | Path, program: Program) -> InstanceDir:
+    """Make an instance of a program: parameter file, pin and launchers, or nothing at all.
+
+    Raises:
+        InstanceError: There is an instance already, or the directory can't be written.
+    """
+    target = _free_place(path)
+    try:
+        _make_directory(target, program)
+    except OSError as error:
+        raise InstanceError(
+            f"{target}: can't be made: {error.strerror or error}",
+            hint="choose a directory that you may write to",
+        ) from error
+    return InstanceDir(target)
+
+
+def _free_place(path: str | Path) -> Path:
     target = Path(path).absolute()
     if (target / PARAMETER_FILE_NAME).exists():
         raise InstanceError(
@@ -61,20 +72,13 @@ def create_instance(
         )
     if target.exists() and not target.is_dir():
         raise InstanceError(f"{target} exists, and is no directory", hint="choose another name")
-    library_dir = Path(library).resolve()
-    loaded, graph, warnings = _load(library_dir, first)
-    try:
-        _make_directory(target, library_dir, loaded, graph)
-    except OSError as error:
-        raise InstanceError(
-            f"{target}: can't be made: {error.strerror or error}",
-            hint="choose a directory that you may write to",
-        ) from error
-    return InstanceDir(target), warnings
+    return target
 
 
-def reset_instance(instance: InstanceDir) -> Path:
+def reset_instance(instance: InstanceDir, program: Program | None = None) -> Path:
     """Put state, events and logs into a new directory under `archive/`, and begin anew.
+
+    With what the instance runs already, or with another program.
 
     The caller holds the run lock, and has made safe what was armed. A kill in the middle leaves the
     old state or the new one, and nothing is deleted.
@@ -93,8 +97,7 @@ def reset_instance(instance: InstanceDir) -> Path:
             hint="make it safe by hand, then empty the list: octo_step_engine_parameters.py"
             f" {instance.path} {GLOBAL_GROUP} {ARMED_KEY} []",
         )
-    library = instance.library_path()
-    loaded, graph, _ = _load(library, instance.first_node())
+    program = load_program(instance) if program is None else program
     archive = _new_archive(instance.path)
     shutil.copy2(instance.path / PARAMETER_FILE_NAME, archive / PARAMETER_FILE_NAME)
     # In this order (the log's current file, then the oldest one, ...) what is left has no gap.
@@ -104,46 +107,22 @@ def reset_instance(instance: InstanceDir) -> Path:
     with instance.parameters.transaction() as data:
         revision = data[GLOBAL_GROUP].get(REVISION_KEY, 0)
         data.clear()
-        data.update(_initial_parameters(instance.path, library, loaded, graph))
+        data.update(_initial_parameters(instance.path, program))
         data[GLOBAL_GROUP][REVISION_KEY] = revision
-    pin_library(instance.path, library)
+    program.pin(instance.path)
     return archive
 
 
-def merge_missing(data: MutableMapping[str, Any], library: StepLibrary) -> None:
-    """Add the groups and keys that the nodes ask for and the parameter file doesn't have yet."""
-    for node in library.nodes.values():
-        for init in (node.params_init, node.results_init):
-            for group, values in init.items():
-                present = data.setdefault(group, {})
-                for key, value in values.items():
-                    present.setdefault(key, value)
-
-
-def _load(library: Path, first: str | None) -> tuple[StepLibrary, StepGraph, list[Problem]]:
-    loaded = load_library(library)
-    graph, problems = library_graph(loaded, first=first)
-    if graph is None:
-        raise library_error(library, problems)
-    return loaded, graph, problems
-
-
-def _initial_parameters(
-    path: Path, library: Path, loaded: StepLibrary, graph: StepGraph
-) -> dict[str, Any]:
+def _initial_parameters(path: Path, program: Program) -> dict[str, Any]:
     data: dict[str, Any] = octo_step_engine_parameters().get_default_param_dict()
-    data[GLOBAL_GROUP].update(
-        step_engine_library_path=str(library),
-        step_engine_instance_path=str(path),
-        first_step_module=graph.nodes[graph.first].module,
-        first_step_node=graph.first,
-    )
+    data[GLOBAL_GROUP]["step_engine_instance_path"] = str(path)
     data[GLOBAL_GROUP][FORMAT_KEY] = FORMAT
-    merge_missing(data, loaded)
+    program.identify(data)
+    program.add_missing(data)
     return data
 
 
-def _make_directory(target: Path, library: Path, loaded: StepLibrary, graph: StepGraph) -> None:
+def _make_directory(target: Path, program: Program) -> None:
     """Build the instance beside its place and move it there, so that a failure leaves nothing."""
     # What a killed process has left goes. Of two that make the same instance, the latter goes on.
     for abandoned in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
@@ -155,15 +134,16 @@ def _make_directory(target: Path, library: Path, loaded: StepLibrary, graph: Ste
             replace_file(str(building / name), _launcher(name), None, sync=False)
             mode = (building / name).stat().st_mode
             (building / name).chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
-        pin_library(building, library)
+        program.pin(building)
+        pins = sorted(file.name for file in building.iterdir() if file.name not in LAUNCHERS)
         with open_parameters(building).transaction() as data:
-            data.update(_initial_parameters(target, library, loaded, graph))
+            data.update(_initial_parameters(target, program))
         if not target.exists():
             building.rename(target)
             return
         # The user's own directory stays as it is; the parameter file, which makes it an instance,
         # comes last.
-        names = [*LAUNCHERS, PIN_FILE_NAME, PARAMETER_FILE_NAME]
+        names = [*LAUNCHERS, *pins, PARAMETER_FILE_NAME]
         clash = [name for name in names if (target / name).exists()]
         if clash:
             raise InstanceError(f"{target} has a file {clash[0]} already", hint="move it away")

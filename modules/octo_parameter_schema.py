@@ -13,14 +13,21 @@ GLOBAL_GROUP = "global_parameters"
 REVISION_KEY = "parameter_revision"
 
 ACTIVE_GROUP, ARRIVALS_GROUP = "active_steps", "join_arrivals"
+PROGRESS_GROUP = "run_progress"
+"""Which nodes are done, in a run whose graph is one of dependencies."""
 ARMED_KEY = "make_safe"
 END_PENDING, JUMP_PENDING = "end_pending", "jump_pending"  # in the file only while they are true
 STATUS_KEY = "step_results_key_last_status"
 """In the group of a node: how its last step went."""
+RESULT_KEY, ITEMS_KEY, ITEM_RESULTS_KEY = "result", "items", "item_results"
+"""There too: what it returned; for which items it is being performed, and what those returned."""
 
 FORMAT_KEY = "instance_format"
 FORMAT = 1
 """The format of all files of an instance that this version makes; a missing number means 1."""
+
+PROGRAM_KEY = "step_engine_program"
+"""What kind of program an instance runs; a missing key means a step library."""
 
 DEFAULT_PARAMETERS: dict[str, dict[str, Any]] = {
     GLOBAL_GROUP: {

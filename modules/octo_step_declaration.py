@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from octo_json_strict import JsonValueError, dump_value
-from octo_parameter_schema import ACTIVE_GROUP, ARRIVALS_GROUP, GLOBAL_GROUP
+from octo_parameter_schema import ACTIVE_GROUP, ARRIVALS_GROUP, GLOBAL_GROUP, PROGRESS_GROUP
 from octo_step_problem import Problem, Reporter, shown
 
 HOOKS = (
@@ -31,7 +31,7 @@ GRAPH_DICT = "step_node_graph_dict"
 ARROW_DICT = "step_arrow_graph_dict"
 PARAMS_INIT = "step_node_params_dict_init"
 RESULTS_INIT = "step_node_results_dict_init"
-ENGINE_GROUPS = (GLOBAL_GROUP, ACTIVE_GROUP, ARRIVALS_GROUP)
+ENGINE_GROUPS = (GLOBAL_GROUP, ACTIVE_GROUP, ARRIVALS_GROUP, PROGRESS_GROUP)
 
 _DICTS = (GRAPH_DICT, ARROW_DICT, PARAMS_INIT, RESULTS_INIT)
 _BASE_CLASS_MODULE = "stepnode_baseclass"

@@ -15,41 +15,39 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from octo_errors import LibraryError, UsageError, did_you_mean
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, REQUESTS, STOP_REQUEST, InstanceDir
-from octo_instance_setup import load_instance, merge_missing, reset_instance
-from octo_library_pin import changed_files, pin_library
+from octo_instance_setup import reset_instance
 from octo_lock_json import Groups, speed_up
-from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP, STATUS_KEY
+from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP
+from octo_step_dependencies import DependencyMachine
 from octo_step_events import EventLog
-from octo_step_executors import Executor, HookCall, HookResult, LibrarySource, make_executor
+from octo_step_executors import Executor, HookCall, HookResult, make_executor
 from octo_step_graph import StepGraph
-from octo_step_lib import StepLibrary
 from octo_step_machine import HALVES, Limits, StepMachine
 from octo_step_messages import (
     CallHook,
     Event,
     Finish,
-    HookDone,
-    HookFailed,
-    HookInterrupted,
     Instruction,
     JumpRequested,
     PauseRequested,
-    ProbeAnswered,
     Record,
     Rest,
     RetryDue,
+    SetItems,
     SetResult,
     Started,
     StopRequested,
     Tick,
 )
 from octo_step_output import StepOutput
+from octo_step_program import Program, load_program
+from octo_step_results import as_event, facts_of, keep_items, keep_result
 from octo_step_states import RunState
 
 POLL_SECONDS = 0.25
@@ -88,10 +86,13 @@ class StepEngine:
 
     Args:
         instance: The instance's directory.
+        program: What it runs; None loads what its parameter file says, at each call.
         executor: Where hooks run: `serial`, `threads` or `processes`.
         workers: How many hooks may run at once; None leaves it to the executor.
         verbose: Passed to the nodes as `verbose_flag`.
         strict: Refuse to go on with a library that has changed since the run began.
+        keep_going: In a graph by dependency, a node that fails doesn't keep those from running
+            that don't depend on it.
         observer: Called with each event once it is in the log. Its mistakes are logged, no more.
         sink: Called with (node, bytes) for what a hook writes to its stdout and stderr.
 
@@ -105,14 +106,18 @@ class StepEngine:
         self,
         instance: InstanceDir,
         *,
+        program: Program | None = None,
         executor: str = "serial",
         workers: int | None = None,
         verbose: bool = False,
         strict: bool = False,
+        keep_going: bool = False,
         observer: Callable[[dict[str, Any]], None] | None = None,
         sink: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self.instance = instance
+        self._program = program
+        self._keep_going = keep_going
         self._executor_kind = executor
         self._workers = workers
         self._verbose = verbose
@@ -127,13 +132,27 @@ class StepEngine:
     # --- what a user asks for ---
 
     def run(
-        self, *, max_steps: int | None = None, until: str | None = None, fresh: bool = False
+        self,
+        *,
+        max_steps: int | None = None,
+        until: str | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
     ) -> Outcome:
-        """Start, or go on, until the run ends or is to rest; `fresh` puts an old run away first."""
+        """Start, or go on, until the run ends or is to rest.
+
+        Args:
+            max_steps: Rest when so many nodes were left.
+            until: Rest before this node is entered.
+            fresh: Put an old run away first.
+            retry_failed: Go on with a run that has failed, too: what failed is tried again.
+        """
         with self.instance.run_lock():
             if fresh:
                 self._put_away()
             with self._session(Limits(max_steps=max_steps, until=until)) as session:
+                if retry_failed and session.run.state == "COMPLETE_ERROR":
+                    session.reopen()
                 if until is not None:
                     _known(until, session.graph)
                 return session.drive([Started()])
@@ -199,9 +218,9 @@ class StepEngine:
 
     @contextmanager
     def _session(self, limits: Limits) -> Iterator[_Session]:
-        library, graph, _ = load_instance(self.instance)
-        modules = {name: node.module for name, node in graph.nodes.items()}
-        source = LibrarySource(library.path, modules, self._verbose)
+        program = self._program
+        if program is None:
+            program = load_program(self.instance, verbose=self._verbose)
         parameters = self.instance.parameters
         run_id = parameters.read()[GLOBAL_GROUP].get("run_id", "")
         log = EventLog(self.instance.path, durability=parameters.durability, run_id=run_id)
@@ -210,9 +229,10 @@ class StepEngine:
             if log.mended:
                 self._observe(log.mended)
             self._executor = make_executor(
-                self._executor_kind, source, self.instance.path, self._workers, output
+                self._executor_kind, program.source, program.directory, self._workers, output
             )
-            session = _Session(self, library, graph, limits, log, self._executor)
+            limits = replace(limits, at_once=self._executor.workers, keep_going=self._keep_going)
+            session = _Session(self, program, limits, log, self._executor)
             try:
                 yield session
             finally:
@@ -239,18 +259,18 @@ class _Session:
     def __init__(
         self,
         engine: StepEngine,
-        library: StepLibrary,
-        graph: StepGraph,
+        program: Program,
         limits: Limits,
         log: EventLog,
         executor: Executor,
     ) -> None:
         self.engine = engine
-        self.library = library
-        self.graph = graph
+        self.program = program
+        self.graph = program.graph
         self.parameters = engine.instance.parameters
-        self.run = RunState.load(self.parameters.read(), graph)
-        self.machine = StepMachine(graph, self.run, limits)
+        self.run = RunState.load(self.parameters.read(), self.graph)
+        machine = DependencyMachine if self.graph.by_dependency else StepMachine
+        self.machine = machine(self.graph, self.run, limits)
         self._log = log
         self._executor = executor
         self._ending: Rest | Finish | None = None
@@ -282,19 +302,27 @@ class _Session:
     def jump(self, node: str) -> None:
         """Stand at the entry of `node`, whatever was active."""
         self._log.run_id = self._log.run_id or _new_run_id()
-        self.write_events([{"event": "jump", "node": node, "left": self.run.jump(node)}])
+        left = self.run.jump(node, self.graph)
+        self._stand({"event": "jump", "node": node, "left": left}, f"jump to {node}")
+
+    def reopen(self) -> None:
+        """Let a run that has failed stand where it can be tried again."""
+        self.run.reopen(self.graph)
+        self._stand({"event": "reopened"}, "opened again")
+
+    def _stand(self, event: dict[str, Any], reason: str) -> None:
+        self.write_events([event])
         with self.parameters.transaction() as data:
             self.run.store(data, self.graph, time.time())
-            data[GLOBAL_GROUP].update(
-                run_id=self._log.run_id, pause_reason=f"jump to {node}", end_reason=""
-            )
+            data[GLOBAL_GROUP].update(run_id=self._log.run_id, pause_reason=reason, end_reason="")
 
     def make_safe(self) -> None:
         """Run the make-safe hooks that are owed, newest first; one that fails stays owed."""
         for node in reversed(list(self.run.armed)):
-            call = HookCall(node, "step_make_safe", self.graph.nodes[node].timeout_s)
+            found = self.graph.nodes[node]
+            call = HookCall(node, "step_make_safe", found.timeout_s, found.own_process)
             result = self._call_and_wait(call)
-            event = {"event": "make_safe", "node": node, **_facts(result)}
+            event = {"event": "make_safe", "node": node, **facts_of(result)}
             if result.error is None and not result.interrupted:
                 self.run.armed.remove(node)
             else:
@@ -307,15 +335,15 @@ class _Session:
 
     def _begin(self) -> None:
         """Say in the log and in the file that the run starts or goes on; make safe after a kill."""
-        goes_on = bool(self.run.tokens)
-        changed = changed_files(self.engine.instance.path, self.library.path) if goes_on else []
+        goes_on = self.run.begun
+        changed = self.program.changes(self.engine.instance.path) if goes_on else []
         if changed and self.engine._strict:
             raise LibraryError(
                 f"the library has changed since this run began: {', '.join(changed)}",
                 hint="undo the changes, run without --strict, or begin anew with `run --fresh`",
             )
         if not goes_on:
-            pin_library(self.engine.instance.path, self.library.path)
+            self.program.pin(self.engine.instance.path)
         if not (goes_on and self._log.run_id):
             self._log.run_id = _new_run_id()
         kind = "resume" if goes_on else "run_start"
@@ -325,7 +353,7 @@ class _Session:
             events.append({"event": "library_changed", "files": changed})
         self.write_events(events)
         with self.parameters.transaction() as data:
-            merge_missing(data, self.library)
+            self.program.add_missing(data)
             data[GLOBAL_GROUP].update(
                 run_id=self._log.run_id,
                 step_engine_instance_path=str(self.engine.instance.path),
@@ -356,7 +384,12 @@ class _Session:
         for instruction in instructions:
             if isinstance(instruction, CallHook):
                 self._executor.submit(
-                    HookCall(instruction.node, instruction.hook, instruction.timeout_s)
+                    HookCall(
+                        instruction.node,
+                        instruction.hook,
+                        instruction.timeout_s,
+                        instruction.own_process,
+                    )
                 )
 
     def _keep(self, instructions: list[Instruction], data: Groups) -> list[dict[str, Any]]:
@@ -366,8 +399,10 @@ class _Session:
             match instruction:
                 case Record(event):
                     records.append(event)
-                case SetResult(node, status, error):
-                    _set_result(data.setdefault(node, {}), status, error)
+                case SetResult():
+                    keep_result(instruction, data, self.graph)
+                case SetItems():
+                    keep_items(instruction, data)
                 case Rest(reason):
                     self._ending, self._reason = instruction, reason
                     data[GLOBAL_GROUP]["pause_reason"] = reason
@@ -420,7 +455,7 @@ class _Session:
         elif due:
             wait = max(0.0, due[0][0] - time.time())
             timeout = wait if timeout is None else min(timeout, wait)
-        events = [_as_event(result) for result in self._executor.wait(timeout)]
+        events = [as_event(result) for result in self._executor.wait(timeout)]
         now = time.time()
         events += [RetryDue(node) for when, node in due if when <= now]
         return [Tick(), *events] if self.machine.ready else events
@@ -438,38 +473,6 @@ class _Session:
     def _show(self, logged: list[dict[str, Any]]) -> None:
         for event in logged:
             self.engine._observe(event)
-
-
-def _as_event(result: HookResult) -> Event:
-    if result.interrupted:
-        return HookInterrupted(result.node)
-    if result.hook == "step_probe":
-        return ProbeAnswered(result.node, None if result.error else result.answer)
-    if result.error is not None:
-        return HookFailed(result.node, result.error, _facts(result))
-    return HookDone(result.node, tuple(result.arrows or ()), _facts(result))
-
-
-def _facts(result: HookResult) -> dict[str, Any]:
-    """What the event log tells of a hook's call, beside its node and state."""
-    facts: dict[str, Any] = {"duration_s": round(result.duration_s, 6)}
-    if result.error is None:
-        facts["return_value"] = result.value
-    if result.traceback:
-        facts["traceback"] = result.traceback
-    if result.timed_out:
-        facts["timed_out"] = True
-    if result.survivors:
-        facts["survivors"] = result.survivors
-    return facts
-
-
-def _set_result(group: dict[str, Any], status: str, error: str) -> None:
-    if status == "ERROR":
-        group["last_error"] = error
-    elif group.get(STATUS_KEY) == "ERROR":
-        group["last_error"] = ""
-    group[STATUS_KEY] = status
 
 
 def _known(node: str, graph: StepGraph) -> str:

@@ -10,14 +10,15 @@ off by it gives a warning, one that no arrow leads to at all is an error.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from octo_errors import LibraryError, did_you_mean
 from octo_step_declaration import ARROW_DICT, ENGINE_GROUPS, GRAPH_DICT
-from octo_step_keys import ARROW_KEYS, NODE_KEYS, read_keys
+from octo_step_keys import ARROW_KEYS, DEPENDENCY_KEYS, NODE_KEYS, Key, read_keys
 from octo_step_lib import NodeDeclaration, Problem, StepLibrary, load_library
 from octo_step_problem import Reporter, shown
 
@@ -30,6 +31,13 @@ _FIRST, _ACTIVE, _JOIN = "first_node_step_bool", "active_node_step_bool", "join_
 def self_arrow_key(name: str) -> str:
     """The arrow key that stays on the node `name`, declared or not."""
     return "step_arrow_graph_list_key_" + name
+
+
+def item_of(name: str) -> tuple[str, int]:
+    """The node, and the number from 0, of one of its items; ("", 0) for a name that is none."""
+    node, bracket, number = name[:-1].rpartition("[")
+    sound = bracket and name.endswith("]") and number.isdecimal()
+    return (node, int(number)) if sound else ("", 0)
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -59,7 +67,13 @@ class Node:
     Attributes:
         attributes: Graphviz attributes, as text; there is always a `label`.
         timeout_s: None for no limit.
-        hooks: The hooks that the engine has to call.
+        retry_jitter: By which share of itself a wait is longer or shorter, at random.
+        own_process: Its hooks run in a worker process whatever the executor.
+        continue_on_error: Its last failure counts as done.
+        is_final: It runs when all others are done, or when the run ends otherwise.
+        items_at_once: How many of its items may run at once; 0 for no limit of its own.
+        hooks: The hooks that the engine has to call; with `step_items` among them, `step_execute`
+            is called once for each item of the list that it returns.
         arrows: All arrows, by key, in the order of their declaration.
     """
 
@@ -75,9 +89,14 @@ class Node:
     max_retries: int = 0
     retry_delay_s: float = 0.0
     retry_backoff: float = 1.0
+    retry_jitter: float = 0.0
     error_arrow_key: str | None = None
     join_all: bool = False
     on_interrupt: OnInterrupt = "rerun"
+    own_process: bool = False
+    continue_on_error: bool = False
+    is_final: bool = False
+    items_at_once: int = 0
     hooks: frozenset[str] = frozenset()
     arrows: dict[str, Arrow] = field(default_factory=dict)
 
@@ -91,11 +110,19 @@ class Node:
 
 
 class StepGraph:
-    """Nodes and arrows that fit together; does not change. Every arrow's target is in `nodes`."""
+    """Nodes and arrows that fit together; does not change. Every arrow's target is in `nodes`.
 
-    def __init__(self, nodes: dict[str, Node], first: str) -> None:
+    Attributes:
+        first: The node that a run begins at.
+        by_dependency: Arrows are dependencies: a node is entered when all nodes with an arrow to it
+            are done, and it has no other choice than to lead on. Then there is no one first node
+            (`first` is "") and no circle, and `nodes` come in an order in which they may be run.
+    """
+
+    def __init__(self, nodes: dict[str, Node], first: str, *, by_dependency: bool = False) -> None:
         self.nodes = nodes
         self.first = first
+        self.by_dependency = by_dependency
         self._open = {
             name: {
                 key: arrow
@@ -105,10 +132,51 @@ class StepGraph:
             for name, node in nodes.items()
         }
         sources: dict[str, set[str]] = {name: set() for name in nodes}
-        for name in self.reachable(first):
-            for target in self.targets(name):
+        for name in nodes if by_dependency else self.reachable(first):
+            for target in self._leads_on_to(name):
                 sources[target].add(name)
         self._sources = {name: frozenset(found - {name}) for name, found in sources.items()}
+
+    def node(self, name: str) -> Node:
+        """The node of that name; for an item of a node, as in `load[3]`, that node.
+
+        Raises:
+            KeyError: There is none.
+        """
+        node = self.nodes.get(name)
+        return self.nodes[item_of(name)[0]] if node is None else node
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a node, or a node of which that is an item."""
+        return name in self.nodes or item_of(name)[0] in self.nodes
+
+    def dependents(self, name: str) -> list[str]:
+        """The nodes that wait for `name`, in a graph by dependency."""
+        return self._leads_on_to(name)
+
+    def all_dependents(self, name: str) -> set[str]:
+        """`name`, and all nodes that wait for it, directly or not."""
+        return _reached([name], self.dependents)
+
+    def bits(self, names: Iterable[str]) -> int:
+        """The nodes as one number, with a bit for each in the order of the graph."""
+        bits = bytearray(len(self.nodes) // 8 + 1)
+        for name in names:
+            byte, bit = divmod(self.positions[name], 8)
+            bits[byte] |= 1 << bit
+        return int.from_bytes(bits, "little")
+
+    @functools.cached_property
+    def positions(self) -> dict[str, int]:
+        """The place of each node in the order of the graph, from 0."""
+        return {name: place for place, name in enumerate(self.nodes)}
+
+    def _leads_on_to(self, name: str) -> list[str]:
+        """Where arrows lead from a node; in a graph by dependency, those for errors don't count."""
+        if not self.by_dependency:
+            return self.targets(name)
+        node = self.nodes[name]
+        return [arrow.target for arrow in node.arrows.values() if arrow.key != node.error_arrow_key]
 
     def open_arrows(self, name: str) -> dict[str, Arrow]:
         """The arrows of a node that can be followed: active, and so is their target."""
@@ -216,11 +284,51 @@ def build_graph(
     return (None if _any_error(problems) else graph), problems
 
 
+def dependency_graph(
+    nodes: Mapping[str, Mapping[str, Any]],
+    arrows: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    hooks: Mapping[str, Collection[str]],
+    file: Path,
+) -> StepGraph:
+    """The graph of node and arrow dicts, by node, whose arrows are dependencies.
+
+    They come from a compiler that has checked all that its user wrote.
+
+    Args:
+        nodes: In an order in which they may be run.
+        hooks: The hooks of each node; `step_execute` where there is no entry.
+        file: Where the dicts are kept, to be named in errors.
+
+    Raises:
+        LibraryError: They are no such graph; lists all problems.
+    """
+    problems: list[Problem] = []
+    made: dict[str, Node] = {}
+    for name, given in nodes.items():
+        declared = NodeDeclaration(
+            name,
+            str(given.get("module_name_string", "")),
+            file,
+            graph_dict=dict(given),
+            arrow_dict=dict(arrows.get(name, {})),
+            hooks=frozenset(hooks.get(name, ("step_execute",))),
+        )
+        made[name] = _read_node(declared, Reporter(problems, file), DEPENDENCY_KEYS)
+    for name, node in made.items():
+        for arrow in list(node.arrows.values()):
+            _leads_somewhere(arrow, made, (), Reporter(problems, file, name))
+    if problems:
+        raise library_error(file, problems)
+    return StepGraph(made, "", by_dependency=True)
+
+
 def _any_error(problems: Iterable[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
-def _read_node(declared: NodeDeclaration, report: Reporter) -> Node:
+def _read_node(
+    declared: NodeDeclaration, report: Reporter, keys: Mapping[str, Key] = NODE_KEYS
+) -> Node:
     """The node, with what is good in its dicts; arrows may still lead to nodes that don't exist."""
     name, given, inside = declared.name, declared.graph_dict, (GRAPH_DICT, declared.name)
     if not name.isprintable() or not name.strip():
@@ -232,7 +340,7 @@ def _read_node(declared: NodeDeclaration, report: Reporter) -> Node:
         said = given.get(key)
         if isinstance(said, str) and said not in ("", right):
             report.error(f"{key} is {said!r}, but this is {right!r}", *inside, key)
-    fields = read_keys(given, NODE_KEYS, report, *inside)
+    fields = read_keys(given, keys, report, *inside)
     error_key = fields.get("error_arrow_key")
     if error_key is not None and error_key not in declared.arrow_dict:
         message = f"error_arrow_key is {error_key!r}, and this node has no such arrow"

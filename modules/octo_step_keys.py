@@ -57,6 +57,11 @@ def _number(field: str) -> Key:
     return Key(field, "a number, 0 or more", _is_number, float)
 
 
+def _share(field: str) -> Key:
+    accepts = lambda v: _is_number(v) and v <= 1  # noqa: E731
+    return Key(field, "a number from 0 to 1", accepts, float)
+
+
 def _limit(field: str) -> Key:
     expected = "a number of seconds, 0 or more, or None"
     accepts = lambda v: v is None or _is_number(v)  # noqa: E731
@@ -85,10 +90,18 @@ NODE_KEYS: dict[str, Key] = {
     "max_retries": _count("max_retries"),
     "retry_delay_seconds": _number("retry_delay_s"),
     "retry_backoff_factor": _number("retry_backoff"),
+    "retry_jitter_factor": _share("retry_jitter"),
     "error_arrow_key": _name("error_arrow_key"),
     "join_all_bool": _flag("join_all"),
     "on_interrupt": _choice("on_interrupt", "rerun", "ask", "skip", "probe"),
+    "own_process_bool": _flag("own_process"),
 }
+DEPENDENCY_KEYS: dict[str, Key] = NODE_KEYS | {
+    "continue_on_error_bool": _flag("continue_on_error"),
+    "finally_bool": _flag("is_final"),
+    "foreach_limit": _count("items_at_once"),
+}
+"""The keys of a node in a graph whose arrows are dependencies."""
 ARROW_KEYS: dict[str, Key] = {
     "module_name_string": _name("module"),
     "arrow_step_name_string": _name("target"),

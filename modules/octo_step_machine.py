@@ -61,11 +61,18 @@ class Limits:
         until: Before this node is entered.
         at_state: Before each half of a node that begins with this state, ENTER or ADVANCE, whatever
             the breakpoints (single stepping). Every active node comes to its own rest.
+
+    And, for a graph by dependency:
+
+        at_once: Enter no further node while so many hooks are in flight.
+        keep_going: A node that fails for good ends the run only when nothing else can be done.
     """
 
     max_steps: int | None = None
     until: str | None = None
     at_state: str | None = None
+    at_once: int = 1
+    keep_going: bool = False
 
 
 # --- the machine ----------------------------------------------------------------------------------
@@ -149,12 +156,16 @@ class StepMachine:
             return
         asked_to_pause = bool(self._pause_reason)
         for token in list(self.state.tokens.values()):
-            if token.retry_due is not None:
+            if token.retry_due is not None or self._waits(token):
                 continue
             if token.held or not self._hook(token):
                 self._release(token)
             elif not asked_to_pause:  # else it stays interrupted, for the next start
                 self._interrupted(token)
+        self._enter_first()
+
+    def _enter_first(self) -> None:
+        """Where nothing is active, begin."""
         if not self.state.tokens:
             self._activate(self.graph.first)
 
@@ -166,9 +177,9 @@ class StepMachine:
 
     def _interrupted(self, token: Token) -> None:
         """An engine ended while this token's hook ran, or was about to: do as the node says."""
-        policy = self.graph.nodes[token.node].policy_after_interrupt(token.state)
+        policy = self.graph.node(token.node).policy_after_interrupt(token.state)
         self._record("interrupted", token, {"on_interrupt": policy})
-        if self.state.ending:
+        if self._is_ending(token):
             return
         match policy:
             case "ask":
@@ -228,34 +239,45 @@ class StepMachine:
                 self._hook_failed(token, HookFailed(token.node, error, done.facts))
                 return
             token.arrows = done.arrows
-        self._performed(token, done.facts)
+        facts = {**done.facts, "skipped": True} if done.skipped else done.facts
+        self._performed(token, facts, done.output)
 
     def _hook_failed(self, token: Token, failure: HookFailed) -> None:
-        node = self.graph.nodes[token.node]
+        node = self.graph.node(token.node)
         self._record("step_error", token, {"error": failure.error, **failure.facts})
         self._out.append(SetResult(token.node, "ERROR", failure.error))
         if token.attempt <= node.max_retries:
-            delay = _back_off(node, token.attempt)
+            delay = _back_off(node, token.attempt, failure.chance)
             token.attempt += 1
             token.retry_due = self._now + delay
             self._record("retry", token, {"delay_s": delay})
-        elif node.error_arrow_key in self.graph.open_arrows(token.node):
+        else:
+            self._give_up(token, node, failure.error)
+
+    def _give_up(self, token: Token, node: Node, error: str) -> None:
+        """The last attempt has failed: follow the error arrow, or end the run."""
+        if node.error_arrow_key in self.graph.open_arrows(token.node):
             token.arrows = (str(node.error_arrow_key),)
             self._moved(token, "failed")
         else:
             token.held = True
             if not self.state.jump_target:  # to jump is to leave it behind, failed or not
-                self._end(f"{token.state} of {token.node} failed: {failure.error}")
+                self._end(f"{token.state} of {token.node} failed: {error}")
 
-    def _performed(self, token: Token, facts: dict[str, Any]) -> None:
+    def _performed(self, token: Token, facts: dict[str, Any], output: Any = None) -> None:
         """The present state of `token` is done: on to the next one."""
         if token.state in ("ADVANCE", "JUMP"):
-            facts = {**facts, "arrow": token.arrows[0] if len(token.arrows) == 1 else token.arrows}
+            facts = {**facts, **self._way(token)}
         self._record("state", token, facts)
-        on_error_arrow = self.graph.nodes[token.node].error_arrow_key in token.arrows
+        on_error_arrow = self.graph.node(token.node).error_arrow_key in token.arrows
         if token.state == "EXECUTE" or (token.attempt > 1 and not on_error_arrow):
-            self._out.append(SetResult(token.node, "SUCCESS"))
+            status = "SKIPPED" if facts.get("skipped") and token.state == "EXECUTE" else "SUCCESS"
+            self._out.append(SetResult(token.node, status, output=output))
         self._moved(token, "performed")
+
+    def _way(self, token: Token) -> dict[str, Any]:
+        """What the event log tells of the arrows that a token follows."""
+        return {"arrow": token.arrows[0] if len(token.arrows) == 1 else token.arrows}
 
     def _moved(self, token: Token, trigger: str) -> None:
         token.move(trigger)
@@ -273,7 +295,7 @@ class StepMachine:
         if self.state.jump_target and not self.in_flight:
             self._jump()
         later: list[Token] = []
-        while self._ready:
+        while self._ready or self._admit():
             token = self._ready.pop(0)
             reason = self._reason_to_hold(token)
             if reason is not None:
@@ -289,13 +311,25 @@ class StepMachine:
         if not self.in_flight and not later:
             self._conclude()
 
+    def _admit(self) -> bool:
+        """Make a node active that nothing leads to at present; False when there is none to."""
+        return False
+
+    def _waits(self, token: Token) -> bool:
+        """Does `token` go on by itself when others have?"""
+        return False
+
+    def _is_ending(self, token: Token) -> bool:
+        """Is `token` not to go on because the run is to end?"""
+        return bool(self.state.ending)
+
     def _reason_to_hold(self, token: Token) -> str | None:
         """Why the whole run rests before the present state of `token` is performed.
 
         None if it is to be performed, "" if it alone is not, or if the run rests anyway.
         """
         state, limits = self.state, self.limits
-        if state.ending or self._pause_reason or state.jump_target:
+        if self._is_ending(token) or self._pause_reason or state.jump_target:
             return ""
         if limits.at_state is not None:
             return "" if token.state in HALVES[limits.at_state] else None
@@ -305,7 +339,7 @@ class StepMachine:
         if token.node in self._released:
             self._released.discard(token.node)
             return None
-        node = self.graph.nodes[token.node]
+        node = self.graph.node(token.node)
         if token.state == "JUMP" and node.exit_breakpoint:
             return f"breakpoint at the exit of {token.node}"
         if token.state == "ENTER" and node.entry_breakpoint:
@@ -316,23 +350,23 @@ class StepMachine:
 
     def _hook(self, token: Token) -> str:
         """The hook that performs the present state of `token`, or "" if there is none to call."""
-        node = self.graph.nodes[token.node]
+        node = self.graph.node(token.node)
         hook = HOOK_OF_STATE.get(token.state, "")
         if hook not in node.hooks or (token.state == "EXECUTE" and node.skip_execute):
             return ""
         return hook
 
     def _call(self, token: Token, hook: str) -> None:
-        node = self.graph.nodes[token.node]
+        node = self.graph.node(token.node)
         if hook == "step_execute" and "step_make_safe" in node.hooks:
             self.state.armed = [name for name in self.state.armed if name != node.name]
             self.state.armed.append(node.name)
         self.in_flight.add(token.node)
-        self._out.append(CallHook(token.node, hook, node.timeout_s))
+        self._out.append(CallHook(token.node, hook, node.timeout_s, node.own_process))
 
     def _pass(self, token: Token) -> None:
         """Perform a state that has no hook to call."""
-        node = self.graph.nodes[token.node]
+        node = self.graph.node(token.node)
         if token.state == "ADVANCE":
             choice = self.graph.default_arrows(token.node)
             if len(choice) > 1:
@@ -384,7 +418,7 @@ class StepMachine:
     def _jump(self) -> None:
         """Leave all that is active for the target; a run that has not started stands there."""
         target = self.state.jump_target
-        left = self.state.jump(target)
+        left = self.state.jump(target, self.graph)
         self._out.append(Record({"event": "jump", "node": target, "left": left}))
         self._ready.clear()
         self._released.clear()
@@ -454,12 +488,12 @@ class StepMachine:
         self._out.append(Record(event | facts))
 
 
-def _back_off(node: Node, attempt: int) -> float:
-    """Seconds to wait after the attempt has failed."""
+def _back_off(node: Node, attempt: int, chance: float) -> float:
+    """Seconds to wait after the attempt has failed; `chance` is a random number from 0 to 1."""
     if node.retry_delay_s == 0:
         return 0.0
     try:
         delay = node.retry_delay_s * node.retry_backoff ** (attempt - 1)
     except OverflowError:
         return LONGEST_BACK_OFF_S
-    return min(delay, LONGEST_BACK_OFF_S)
+    return min(delay * (1 + node.retry_jitter * (2 * chance - 1)), LONGEST_BACK_OFF_S)

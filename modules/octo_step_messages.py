@@ -15,20 +15,32 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class HookDone:
-    """A hook succeeded; `arrows` is the choice of step_advance, `facts` go into the event log."""
+    """A hook succeeded.
+
+    Attributes:
+        arrows: The choice of `step_advance`.
+        facts: For the event log.
+        output: What is to be kept of `step_execute`.
+        skipped: There was nothing to do.
+        items: The choice of `step_items`.
+    """
 
     node: str
     arrows: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    output: Any = None
+    skipped: bool = False
+    items: list[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HookFailed:
-    """A hook failed; `error` is the short text."""
+    """A hook failed; `error` is the short text, `chance` a random number from 0 to 1."""
 
     node: str
     error: str
     facts: dict[str, Any] = field(default_factory=dict)
+    chance: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ class CallHook:
     node: str
     hook: str
     timeout_s: float | None
+    own_process: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +127,23 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SetResult:
-    """The last status of a node, `SUCCESS` or `ERROR`, with the short error text."""
+    """How a node's step went: `SUCCESS`, `SKIPPED` or `ERROR` with the short error text.
+
+    `output` is what is to be kept of it.
+    """
 
     node: str
     status: str
     error: str = ""
+    output: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetItems:
+    """The items for which a node is to be performed."""
+
+    node: str
+    items: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +161,4 @@ class Finish:
     reason: str = ""
 
 
-Instruction = CallHook | Record | SetResult | Rest | Finish
+Instruction = CallHook | Record | SetResult | SetItems | Rest | Finish

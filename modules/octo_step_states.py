@@ -4,18 +4,21 @@
 
     engine  INACTIVE -> STARTUP -> RUNNING -> COMPLETE_SUCCESS | COMPLETE_ERROR
             (a run that rests goes from RUNNING to INACTIVE, and starts from there again; so does
-            a run that has ended, when it is told to jump to a node; STARTUP is never saved)
+            a run that has ended, when it is told to jump to a node, and one that has failed when
+            it is opened again; STARTUP is never saved)
     step    INACTIVE -> ENTER -> EXECUTE -> ADVANCE -> EXIT -> JUMP -> INACTIVE
 
 In the parameter file, the groups `active_steps` and `join_arrivals` are the engine's own record of
 what is active. The keys `current_step_*` of `global_parameters` show the node that changed last;
 nodes may write them too, and people do, to say where a run at rest is to go on (`RunState.load`).
-What was decided and not yet carried out (to end, to jump) is in the file as well.
+What was decided and not yet carried out (to end, to jump) is in the file as well. In a graph by
+dependency the group `run_progress` says which nodes are done, as one number with a bit for each
+node in the order of the graph: a list of names would have to be written again at each step.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -30,6 +33,7 @@ from octo_parameter_schema import (
     END_PENDING,
     GLOBAL_GROUP,
     JUMP_PENDING,
+    PROGRESS_GROUP,
 )
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, self_arrow_key
 
@@ -60,6 +64,7 @@ ENGINE_MOVES = (
     ("jump", "RUNNING", "RUNNING"),
     ("jump", "COMPLETE_SUCCESS", "INACTIVE"),
     ("jump", "COMPLETE_ERROR", "INACTIVE"),
+    ("reopen", "COMPLETE_ERROR", "INACTIVE"),
 )
 
 
@@ -114,6 +119,9 @@ class Token:
         held: The hook of `state` has not been started, since the run was to rest or to end. Of a
             token that is not held, nobody knows how far its hook came when the engine is gone.
         pending: How many more arrivals wait for this node to be free.
+        failed: It has failed for good, and waits for the run to be opened again.
+        items: For how many items the node is performed; None before that is known, or if for none.
+        items_done: Those that are done, one bit for each.
     """
 
     node: str
@@ -123,6 +131,9 @@ class Token:
     arrows: tuple[str, ...] = ()
     held: bool = False
     pending: int = 0
+    failed: bool = False
+    items: int | None = None
+    items_done: int = 0
 
     def move(self, trigger: str) -> None:
         """Take a move of the step's table; raises IllegalMoveError where there is none."""
@@ -141,6 +152,10 @@ class Token:
             record["held"] = True
         if self.pending:
             record["pending"] = self.pending
+        if self.failed:
+            record["failed"] = True
+        if self.items is not None:
+            record |= {"items": self.items, "items_done": hex(self.items_done)}
         return record
 
     def stand_at(self, state: str) -> None:
@@ -164,6 +179,9 @@ class Token:
             arrows=tuple(_names(record, where, "arrows")),
             held=_value(record, where, "held", False),
             pending=_value(record, where, "pending", 0),
+            failed=_value(record, where, "failed", False),
+            items=_value(record, where, "items", 0) if "items" in record else None,
+            items_done=_bits(record, where, "items_done"),
         )
         for key, value, least in (("attempt", token.attempt, 1), ("pending", token.pending, 0)):
             if value < least:
@@ -186,6 +204,9 @@ class RunState:
         jump_target: The node to jump to as soon as nothing is in flight.
         crashed: The engine before this one did not end by itself. Until a new one has started, the
             file goes on saying that the run is RUNNING.
+        done: In a graph by dependency, the nodes that are done, one bit for each in its order.
+        passed_over: Nodes there that have failed, and for which another was performed.
+        finalizing: The final nodes may run, and no others.
     """
 
     state: str = "INACTIVE"
@@ -197,6 +218,9 @@ class RunState:
     ending: str = ""
     jump_target: str = ""
     crashed: bool = False
+    done: int = 0
+    passed_over: list[str] = field(default_factory=list)
+    finalizing: bool = False
 
     def move(self, trigger: str) -> None:
         """Take a move of the engine's table; raises IllegalMoveError where there is none."""
@@ -207,8 +231,15 @@ class RunState:
         """Has the run ended, well or not?"""
         return self.state.startswith("COMPLETE_")
 
-    def jump(self, node: str) -> list[str]:
+    @property
+    def begun(self) -> bool:
+        """Has anything been done in this run that would be lost if it began anew?"""
+        return bool(self.tokens or (self.done and self.step_count))
+
+    def jump(self, node: str, graph: StepGraph) -> list[str]:
         """Leave all that is active, and stand at the entry of `node`; nothing is in flight.
+
+        In a graph by dependency, `node` and all that depends on it is to be done again.
 
         Returns:
             What was left, as people read it.
@@ -219,13 +250,37 @@ class RunState:
         self.arrivals = {}
         self.current = node
         self.ending = self.jump_target = ""
+        self.finalizing = graph.nodes[node].is_final
+        if graph.by_dependency:
+            self.undo(graph.all_dependents(node), graph)
         return left
+
+    def undo(self, nodes: Collection[str], graph: StepGraph) -> None:
+        """Let these nodes be done again, in a graph by dependency; and the final ones."""
+        again = {*nodes, *(name for name, node in graph.nodes.items() if node.is_final)}
+        self.done &= ~graph.bits(again)
+        self.passed_over = [name for name in self.passed_over if name not in again]
+
+    def reopen(self, graph: StepGraph) -> None:
+        """Let a run that has failed go on: what failed is to be tried again."""
+        self.move("reopen")
+        self.ending = ""
+        self.finalizing = False
+        for name, token in list(self.tokens.items()):
+            token.attempt, token.retry_due = 1, None
+            if token.items is not None and not graph.node(name).is_final:
+                token.failed = token.held = False  # the items that are done stay done
+            elif token.failed or graph.node(name).is_final:
+                del self.tokens[name]
+            else:
+                token.held = True
+        self.undo((), graph)
 
     def store(self, data: MutableMapping[str, Any], graph: StepGraph, now: float) -> None:
         """Write this state, as it is at the time `now`, into the groups of the parameter file."""
         shared = data.setdefault(GLOBAL_GROUP, {})
-        if self.current not in self.tokens and self.tokens:
-            self.current = next(reversed(self.tokens))
+        if self.current not in self.tokens and (self.tokens or graph.by_dependency):
+            self.current = next(reversed(self.tokens), "")
         token = self.tokens.get(self.current)
         state = "INACTIVE" if token is None else token.state
         if (shared.get("current_step_node"), shared.get("current_step_state")) != (
@@ -236,7 +291,7 @@ class RunState:
         targets = [] if token is None else followed(graph, token)
         shared["step_engine_state"] = "RUNNING" if self.crashed else self.state
         shared["current_step_node"] = self.current
-        shared["current_step_module"] = graph.nodes[self.current].module if self.current else ""
+        shared["current_step_module"] = graph.node(self.current).module if self.current else ""
         shared["current_step_state"] = state
         shared["next_step_node"] = ",".join(targets)
         shared["next_step_module"] = ",".join(graph.nodes[name].module for name in targets)
@@ -249,6 +304,18 @@ class RunState:
                 shared[key] = value
         data[ACTIVE_GROUP] = {name: token.to_dict() for name, token in self.tokens.items()}
         data[ARRIVALS_GROUP] = {name: list(sources) for name, sources in self.arrivals.items()}
+        if graph.by_dependency:
+            data[PROGRESS_GROUP] = self._progress(graph)
+
+    def _progress(self, graph: StepGraph) -> dict[str, Any]:
+        return {
+            "steps_total": len(graph.nodes),
+            "steps_done": self.done.bit_count(),
+            "steps_failed": [token.node for token in self.tokens.values() if token.failed],
+            "steps_passed_over": self.passed_over,
+            "finalizing_bool": self.finalizing,
+            "done_bits": hex(self.done),
+        }
 
     @classmethod
     def load(cls, data: dict[str, Any], graph: StepGraph) -> RunState:
@@ -282,8 +349,13 @@ class RunState:
             # Without the engine's own record it is a start that somebody has prepared by hand.
             crashed=engine_state in ("STARTUP", "RUNNING") and ACTIVE_GROUP in data,
         )
+        if graph.by_dependency:
+            progress = _group(data, PROGRESS_GROUP)
+            run.done = _bits(progress, PROGRESS_GROUP, "done_bits") & graph.bits(graph.nodes)
+            run.passed_over = _names(progress, PROGRESS_GROUP, "steps_passed_over")
+            run.finalizing = _value(progress, PROGRESS_GROUP, "finalizing_bool", False)
         if not run.finished:
-            run._heed_current(shared.get("current_step_state", "INACTIVE"))
+            run._heed_current(shared.get("current_step_state", "INACTIVE"), graph)
         run._check_names(graph)
         if not run.finished:
             run._check_arrows(graph)
@@ -298,18 +370,19 @@ class RunState:
             ACTIVE_GROUP: self.tokens,
             ARRIVALS_GROUP: self.arrivals,
             **{f"{ARRIVALS_GROUP}.{name}": sources for name, sources in self.arrivals.items()},
+            f"{PROGRESS_GROUP}.steps_passed_over": self.passed_over,
         }
         for where, names in named.items():
             for name in names:
-                if name and name not in graph.nodes:
+                if name and not graph.has(name):
                     hint = did_you_mean(name, graph.nodes)
                     raise InstanceError(f"{where}: the library has no node {name!r}", hint=hint)
 
-    def _heed_current(self, wished: object) -> None:
+    def _heed_current(self, wished: object, graph: StepGraph) -> None:
         token = self.tokens.get(self.current)
-        if self.current and token is None:
+        if self.current in graph.nodes and token is None:
             left_at = [token.state for token in self.tokens.values()]
-            self.jump(self.current)
+            self.jump(self.current, graph)
             token = self.tokens[self.current]
             if wished in left_at:
                 return  # the engine wrote it, for the node that was current then
@@ -338,7 +411,7 @@ def leads_to(graph: StepGraph, node: str, key: str) -> str | None:
     """The node that an arrow key of `node` leads to, "" for an end of the run, None for nowhere."""
     if key in (COMPLETE, COMPLETE_ERROR):
         return ""
-    if key not in graph.nodes[node].arrows and key == self_arrow_key(node):
+    if key not in graph.node(node).arrows and key == self_arrow_key(node):
         return node
     arrow = graph.open_arrows(node).get(key)
     return None if arrow is None else arrow.target
@@ -376,6 +449,18 @@ def _names(group: dict[str, Any], where: str, key: str) -> list[str]:
     if not all(isinstance(name, str) for name in names):
         raise _bad_record(f"{where}.{key}", names)
     return list(names)
+
+
+def _bits(group: dict[str, Any], where: str, key: str) -> int:
+    """A number as `hex` writes it; 0 where there is none."""
+    text = _value(group, where, key, "0x0")
+    try:
+        bits = int(text, 16)
+    except ValueError as error:
+        raise _bad_record(f"{where}.{key}", text) from error
+    if bits < 0:
+        raise _bad_record(f"{where}.{key}", text)
+    return bits
 
 
 def _moment(group: dict[str, Any], where: str, key: str) -> float | None:

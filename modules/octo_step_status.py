@@ -265,11 +265,11 @@ def _read_consistently(instance: InstanceDir) -> Status:
 
 def _policies(instance: InstanceDir, status: Status) -> dict[str, str]:
     """What the next run does about the nodes that were interrupted."""
-    from octo_instance_setup import load_instance
+    from octo_step_program import load_program
 
     interrupted = [each for each in status.active if not each.held and not each.retry_due]
     try:
-        _, graph, _ = load_instance(instance)
+        graph = load_program(instance).graph
         return {
             each.node: graph.nodes[each.node].policy_after_interrupt(each.state)
             for each in interrupted

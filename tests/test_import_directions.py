@@ -42,21 +42,23 @@ ARROWS = {
     "octo_step_states": "octo_parameter_schema octo_step_graph",
     "octo_step_messages": "",
     "octo_step_machine": "octo_step_messages octo_step_states",
+    "octo_step_dependencies": "octo_step_machine",
     # where hooks run, and what is written about it
     "octo_step_events": "octo_errors",
     "octo_step_output": "",
     "octo_step_processes": "",
-    "octo_step_hooks": "octo_step_lib",
+    "octo_step_hooks": "octo_json_strict octo_step_lib",
     "octo_step_worker": "octo_step_hooks octo_step_output octo_step_processes",
     "octo_step_worker_pool": "octo_step_hooks octo_step_output octo_step_processes",
     "octo_step_executors": "octo_step_worker_pool",
     # the engine
     "octo_instance_dir": "octo_parameter_store",
     "octo_library_pin": "octo_atomic_file octo_errors",
-    "octo_instance_setup": "octo_instance_dir octo_library_pin octo_step_engine_parameters"
-    " octo_step_graph",
-    "octo_step_engine": "octo_instance_setup octo_step_machine octo_step_events"
-    " octo_step_executors",
+    "octo_step_program": "octo_instance_dir octo_library_pin octo_step_graph octo_step_hooks",
+    "octo_instance_setup": "octo_step_engine_parameters octo_step_program",
+    "octo_step_results": "octo_step_graph octo_step_hooks octo_step_messages",
+    "octo_step_engine": "octo_instance_setup octo_step_dependencies octo_step_events"
+    " octo_step_executors octo_step_results",
     # pictures
     "octo_graph_picture": "octo_step_graph",
     "octo_graph_mermaid": "octo_graph_picture",
@@ -80,6 +82,9 @@ ARROWS = {
 ORCHESTRATOR = {
     "orchestrator": "",
     "scriptlets": "",
+    "context_history": "",
+    "context_watch": "",
+    "context": "context_history context_watch",
 }
 """The same for orchestrator/: its files, those of orchestrator/packages by their dotted names.
 
@@ -118,7 +123,7 @@ PEERS = "bench"
 PACKAGES = {"orchestrator", "scriptlets"}
 """The packages below orchestrator/, that folder itself among them."""
 
-PURE = {"octo_step_graph", "octo_step_machine", "octo_step_states"}
+PURE = {"octo_step_dependencies", "octo_step_graph", "octo_step_machine", "octo_step_states"}
 IMPURE = {"asyncio", "os", "signal", "socket", "subprocess", "tempfile", "threading", "time"}
 """What decides does not act: PURE modules import nothing of this."""
 

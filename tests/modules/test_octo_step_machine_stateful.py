@@ -589,7 +589,7 @@ class RunsOfRandomGraphs(RuleBasedStateMachine):
         self.check_determinism()
         state = RunState.load(self.saved, self.graph)
         name = dice.choice(self.names())
-        state.jump(name)
+        state.jump(name, self.graph)
         self.saved = saved(state, self.graph, self.now)
         self.ledger.jumped(name)
         self.engine_comes(Limits(), [])

@@ -71,6 +71,7 @@ def test_the_engine_starts_up_runs_and_ends_well_or_not() -> None:
         ("jump", "RUNNING", "RUNNING"),
         ("jump", "COMPLETE_SUCCESS", "INACTIVE"),
         ("jump", "COMPLETE_ERROR", "INACTIVE"),
+        ("reopen", "COMPLETE_ERROR", "INACTIVE"),
     }
 
 
@@ -101,7 +102,7 @@ def test_only_the_moves_of_the_table_are_possible(
 def test_a_run_that_jumps_stands_at_the_entry_of_one_node_and_forgets_what_it_owed() -> None:
     run = RunState("COMPLETE_ERROR", {"b": Token("b", "EXECUTE")}, {"d": ["c"]}, ["b"], 3, "b")
     run.ending = "b failed"
-    run.jump("c")
+    run.jump("c", FORK)
     assert run.state == "INACTIVE"
     assert run.tokens == {"c": Token("c", "ENTER", held=True)}
     assert (run.arrivals, run.current, run.ending, run.jump_target) == ({}, "c", "", "")
@@ -232,7 +233,7 @@ def test_an_end_and_a_jump_that_were_decided_on_survive_the_engine() -> None:
     run.store(data, FORK, 0.0)
     found = RunState.load(data, FORK)
     assert (found.ending, found.jump_target) == ("", "c")
-    run.jump("c")
+    run.jump("c", FORK)
     run.store(data, FORK, 0.0)
     assert not [key for key in data["global_parameters"] if key.endswith("_pending")]
 
@@ -273,7 +274,7 @@ def test_a_crash_is_not_forgotten_by_saving_before_the_next_start() -> None:
         run.armed = []
         run = RunState.load(saved(run, FORK), FORK)
         assert run.crashed
-    run.jump("c")
+    run.jump("c", FORK)
     assert RunState.load(saved(run, FORK), FORK).crashed
 
 
