@@ -141,12 +141,17 @@ class Bench:
 
     def strays(self) -> list[str]:
         """The files that have no business in an instance that nobody works in."""
-        prefix = f"{scenarios.INSTANCE}/"
-        files = [path for path in self.work.rglob("*") if not path.is_dir()]
-        names = [str(path.relative_to(self.work)).removeprefix(prefix) for path in files]
-        return [
-            name
-            for path, name in zip(files, names, strict=True)
-            if not any(fnmatch(name, kept) for kept in KEPT)
-            and not (fnmatch(name, LAST_WORDS) and path.stat().st_size)
-        ]
+        return strays(self.work)
+
+
+def strays(work: Path) -> list[str]:
+    """The files in `work` that have no business in an instance that nobody works in."""
+    prefix = f"{scenarios.INSTANCE}/"
+    files = [path for path in work.rglob("*") if not path.is_dir()]
+    names = [str(path.relative_to(work)).removeprefix(prefix) for path in files]
+    return [
+        name
+        for path, name in zip(files, names, strict=True)
+        if not any(fnmatch(name, kept) for kept in KEPT)
+        and not (fnmatch(name, LAST_WORDS) and path.stat().st_size)
+    ]
