@@ -120,6 +120,20 @@ class LockedJsonFile:
             raise self._bad_value(error) from error
         return groups
 
+    def look(self) -> Groups:
+        """One version of the file, whose groups are parsed as they are looked at; takes no lock.
+
+        What is changed in it goes nowhere. A file that doesn't exist yet is made.
+
+        Raises:
+            ParameterFileError: The file can't be read or understood.
+        """
+        try:
+            return Groups(self._current()[0])
+        except FileNotFoundError:
+            self._create(self._defaults)
+            return Groups(self._current()[0])
+
     def transaction(self, defaults: Defaults | None = None) -> Transaction:
         """One read-modify-write: `with file.transaction() as groups: groups[group][key] = value`.
 
