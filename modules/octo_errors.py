@@ -17,6 +17,7 @@ The tree:
         InstanceFileError       a file or directory of an instance that can't be used
         LibraryError            a step library with problems; carries them all
         RecipeError             a recipe with problems; carries them all
+        ScriptletError          a scriptlet that can't be registered or called as it was
         EventLogError           the event log can't be read or appended to
         IllegalMoveError        the machine was asked for a move that its table doesn't have
         GraphRenderError        a picture that can't be drawn here
@@ -114,6 +115,10 @@ class LibraryError(OctoError):
 
 
 class RecipeError(OctoError):
+    exit_code = 2
+
+
+class ScriptletError(OctoError):
     exit_code = 2
 
 

@@ -52,6 +52,21 @@ class StepResult:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+class StepFailure(Exception):
+    """Raised by a hook that calls the code of others: the step failed for this reason.
+
+    Args:
+        text: The error, told as it is.
+        traceback: Where in the code of others; empty when nothing was raised there.
+        facts: Further keys for the event of this failure in the event log.
+    """
+
+    def __init__(self, text: str, traceback: str = "", facts: dict[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.traceback = traceback
+        self.facts = facts or {}
+
+
 @dataclass(slots=True)
 class HookResult:
     """What came of a call. `error` is None exactly when the hook succeeded.
@@ -272,6 +287,10 @@ def _tell_exception(result: HookResult, exc: BaseException, prefix: str = "") ->
     if isinstance(exc, KeyboardInterrupt):
         result.interrupted = True
         result.error = "interrupted"
+        return
+    if isinstance(exc, StepFailure):
+        result.error = prefix + printable(str(exc), TEXT_LIMIT)
+        result.traceback, result.facts = printable(exc.traceback, TRACEBACK_LIMIT), exc.facts
         return
     if isinstance(exc, SystemExit):
         text = f"called sys.exit({_short_repr(exc.code)}): a hook returns 0 or None for success"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octo_step_hooks import HookResult, NodeObjects, perform
+from octo_step_hooks import HookResult, NodeObjects, StepFailure, perform
 from octo_step_lib import make_node
 
 
@@ -230,3 +230,9 @@ class TestNodeObjects:
         for hook in ("step_entry", "step_advance", "step_probe"):
             result = perform(object(), "a", hook)
             assert (result.error, result.arrows, result.answer) == (None, None, None)
+
+    def test_a_failure_that_a_hook_words_itself_is_told_as_it_is(self) -> None:
+        result = raising(StepFailure("exit code 3", "user.py, line 7", {"cpu_s": 1.5}))
+        assert result.error == "exit code 3"
+        assert result.traceback == "user.py, line 7"
+        assert result.facts == {"cpu_s": 1.5}
