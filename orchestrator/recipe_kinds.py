@@ -1,0 +1,150 @@
+"""What the keys of a recipe may hold: the checks that tell a mistake in words, and JSON Schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic_core import PydanticCustomError, core_schema
+
+from octo_errors import did_you_mean
+
+KINDS: dict[type, tuple[str, str]] = {
+    bool: ("true or false", "boolean"),
+    int: ("a whole number", "integer"),
+    float: ("a number", "number"),
+    str: ("text", "string"),
+    list: ("a list", "array"),
+    dict: ("a mapping", "object"),
+    type(None): ("null", "null"),
+}
+"""The kinds of values there are: in messages, and in the JSON Schema."""
+
+
+def kind_of(value: object) -> str:
+    """What kind of value it is, in the words of messages."""
+    return str(value).lower() if isinstance(value, bool) else KINDS[type(value)][0]
+
+
+def is_kind(value: object, kind: type) -> bool:
+    """Is it of that kind? A truth value is no number; a whole number is one, too."""
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
+def _wrong(message: str, hint: str = "") -> PydanticCustomError:
+    return PydanticCustomError("octo", "{said}", {"said": message, "hint": hint})
+
+
+class _Kind:
+    """What a key may hold: a function that raises `_wrong`, and the same as JSON Schema."""
+
+    def __init__(self, check: Callable[[Any], Any], **schema: Any) -> None:
+        self.check, self.schema = check, schema
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, _core: Any, _handler: Any) -> dict[str, Any]:
+        return dict(self.schema)
+
+
+def _one_of(*kinds: type) -> _Kind:
+    expected = " or ".join(KINDS[kind][0] for kind in kinds)
+
+    def check(value: Any) -> Any:
+        if not any(is_kind(value, kind) for kind in kinds):
+            raise _wrong(f"must be {expected}, and is {kind_of(value)}")
+        return value
+
+    types = [KINDS[kind][1] for kind in kinds]
+    return _Kind(check, type=types if len(types) > 1 else types[0])
+
+
+def _number(kind: type, expected: str, **limits: float) -> _Kind:
+    """A number; the limits are called as in JSON Schema."""
+    above = limits.get("exclusiveMinimum", -math.inf)
+    least, most = limits.get("minimum", -math.inf), limits.get("maximum", math.inf)
+
+    def check(value: Any) -> Any:
+        if not is_kind(value, kind):
+            raise _wrong(f"must be {expected}, and is {kind_of(value)}")
+        if not (least <= value <= most and value > above):
+            raise _wrong(f"must be {expected}, and is {value}")
+        return value
+
+    return _Kind(check, type=KINDS[kind][1], **limits)
+
+
+def _choice(*choices: str) -> _Kind:
+    def check(value: Any) -> Any:
+        if value not in choices:
+            near = did_you_mean(value, choices) if isinstance(value, str) else ""
+            hint = near if near.startswith("did") else ""
+            raise _wrong(f"must be one of {', '.join(choices)}, and is {_short(value)}", hint)
+        return value
+
+    return _Kind(check, enum=list(choices))
+
+
+def _short(value: object) -> str:
+    return repr(value[:60]) if isinstance(value, str) else kind_of(value)
+
+
+def _check_names(value: Any) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list):
+        raise _wrong(f"must be a name or a list of names, and is {kind_of(value)}")
+    for name in names:
+        if not isinstance(name, str):
+            raise _wrong(f"must be a list of names, and has {kind_of(name)} in it")
+    return names
+
+
+def _check_on_error(value: Any) -> Any:
+    target = value.get("go_to") if isinstance(value, dict) and len(value) == 1 else None
+    if value not in ("fail", "continue") and not isinstance(target, str):
+        raise _wrong(f"must be fail, continue or {{go_to: STEP}}, and is {_short(value)}")
+    return value
+
+
+_name_schema = {"type": "string"}
+Name = Annotated[str, _one_of(str)]
+Text = Annotated[str | None, _one_of(str)]
+Flag = Annotated[bool, _one_of(bool)]
+Whole = Annotated[int | None, _one_of(int)]
+Seconds = Annotated[float | None, _number(float, "a number of seconds above 0", exclusiveMinimum=0)]
+Delay = Annotated[float | None, _number(float, "a number of seconds, 0 or more", minimum=0)]
+Count = Annotated[int | None, _number(int, "a whole number, 0 or more", minimum=0)]
+Positive = Annotated[int | None, _number(int, "a whole number above 0", minimum=1)]
+Factor = Annotated[float | None, _number(float, "a number, 1 or more", minimum=1)]
+Share = Annotated[float | None, _number(float, "a number from 0 to 1", minimum=0, maximum=1)]
+Names = Annotated[
+    list[str],
+    _Kind(_check_names, anyOf=[_name_schema, {"type": "array", "items": _name_schema}]),
+]
+OnError = Annotated[
+    str | dict[str, str] | None,
+    _Kind(
+        _check_on_error,
+        anyOf=[
+            {"enum": ["fail", "continue"]},
+            {
+                "type": "object",
+                "properties": {"go_to": {**_name_schema, "description": "The step to go on at."}},
+                "required": ["go_to"],
+                "additionalProperties": False,
+            },
+        ],
+    ),
+]
+OnInterrupt = Annotated[str | None, _choice("rerun", "ask", "skip")]
+Executor = Annotated[str | None, _choice("serial", "threads", "processes")]
+StepType = Annotated[str, _choice("python", "shell", "step_node", "recipe")]
+InputType = Annotated[
+    str, _choice("string", "integer", "number", "boolean", "list", "object", "any")
+]
+Values = Annotated[list[Any] | None, _one_of(list)]
+TextOrList = Annotated[str | list[Any] | None, _one_of(str, list)]
+TextOrFlag = Annotated[str | bool | None, _one_of(str, bool)]
+Arguments = Annotated[dict[str, Any] | list[Any] | None, _one_of(dict, list)]
