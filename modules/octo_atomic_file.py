@@ -68,6 +68,20 @@ def _not_regular(path: str, kind: str) -> OSError:
     return OSError(errno.EINVAL, f"it is {kind}, not a regular file", path)
 
 
+def holds(path: str, data: bytes) -> bool:
+    """Whether this is what the file holds now; False, too, when it can't be read."""
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError:
+        return False
+    try:
+        return os.read(descriptor, len(data) + 1) == data
+    except OSError:
+        return False
+    finally:
+        _close(descriptor)
+
+
 def replace_file(path: str, data: bytes, like: os.stat_result | None, *, sync: bool) -> None:
     """Put a file with this content in the place of `path`, or where nothing is.
 
@@ -160,6 +174,7 @@ def prepare_exchange() -> None:
     if _exchange is not None or not hasattr(os, "O_TMPFILE"):  # not Linux
         return
     import ctypes
+    from functools import lru_cache
 
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
@@ -169,7 +184,8 @@ def prepare_exchange() -> None:
         *(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p),
         ctypes.c_uint,
     )
-    here, exchange, encode = -100, 2, os.fsencode  # AT_FDCWD, RENAME_EXCHANGE
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    encode = lru_cache(os.fsencode)
 
     def exchange_names(one: str, other: str) -> bool:
         """False when there is no other yet, or the file system can't: rename, then."""
@@ -200,20 +216,20 @@ def _create(path: str, mode: int) -> int:
 
 
 def _write(descriptor: int, data: bytes, path: str) -> None:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(descriptor, rest) :]
-        except OSError as error:
-            error.filename = path
-            raise
+    try:
+        written = os.write(descriptor, data)
+        while written < len(data):  # a disk that gets full takes a part, and then fails
+            written += os.write(descriptor, memoryview(data)[written:])
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 def _resemble(descriptor: int, like: os.stat_result) -> None:
     if not hasattr(os, "fchown"):  # Windows
         return
     mine = os.fstat(descriptor)
-    if (mine.st_uid, mine.st_gid) != (like.st_uid, like.st_gid):
+    if mine.st_uid != like.st_uid or mine.st_gid != like.st_gid:
         try:
             os.fchown(descriptor, like.st_uid, like.st_gid)
         except PermissionError:

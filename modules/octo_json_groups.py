@@ -1,8 +1,8 @@
 """The text of a parameter file as a mapping of groups, parsed and written group by group.
 
 A file of a thousand groups in which one value changes costs one group's parsing and writing, not a
-thousand: `GroupsText` keeps the text cut into its groups, and `Groups`, which a transaction works
-on, parses those that are looked at and writes those again.
+thousand: `GroupsText` keeps the text cut into its groups, and what was parsed of them; `Groups`,
+which a transaction works on, parses those that are looked at and writes those again.
 
 Cutting is safe because the text is canonical. In it a line that begins with two blanks and a quote
 can only be the key of a group: what is inside a group is indented further, and no JSON text holds
@@ -19,6 +19,8 @@ TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+
+    _Parsed = tuple[bytes, dict[str, Any], list[str]]  # its part, itself, keys of its containers
 
 _BEGIN, _BETWEEN, _END = b'{\n  "', b',\n  "', b"\n}\n"
 
@@ -51,11 +53,13 @@ class GroupsText:
         parts: The text of each group, from behind the opening quote of its key to its last brace.
     """
 
-    __slots__ = ("parts", "source")
+    __slots__ = ("_parsed", "parts", "source")
 
     def __init__(self, source: bytes, parts: dict[str, bytes]) -> None:
         self.source = source
         self.parts = parts
+        # Shared by all versions that come from one another: an entry is right for its own part.
+        self._parsed: dict[str, _Parsed] = {}
 
     @classmethod
     def of(cls, data: bytes) -> GroupsText:
@@ -79,15 +83,59 @@ class GroupsText:
             text = dump_groups(groups)
         return cls(data, dict(zip(groups, _cut(text), strict=True)))
 
-    @classmethod
-    def joined(cls, parts: dict[str, bytes]) -> GroupsText:
-        """The version that holds these groups."""
+    def with_parts(self, parts: dict[str, bytes]) -> GroupsText:
+        """The version that holds these groups, most of which are as in this one."""
         source = _BEGIN + _BETWEEN.join(parts.values()) + _END if parts else b"{}\n"
-        return cls(source, parts)
+        version = GroupsText(source, parts)
+        if len(self._parsed) <= len(parts):  # else there are some of groups that are gone
+            version._parsed = self._parsed
+        return version
+
+    def group(self, name: str) -> dict[str, Any]:
+        """One group, in a dict that belongs to the caller.
+
+        Raises:
+            KeyError: There is none of this name.
+        """
+        return _loads(_BEGIN + self.parts[name] + _END)[name]  # type: ignore[no-any-return]
 
     def parse(self) -> dict[str, dict[str, Any]]:
         """All groups, in a dict that belongs to the caller."""
-        return _loads(self.source)  # type: ignore[no-any-return]
+        if len(self.parts) < _MANY:
+            return _loads(self.source)  # type: ignore[no-any-return]
+        parsed, group = self._parsed, self._group_to_remember
+        return {
+            name: _copied_group(known)
+            if (known := parsed.get(name)) is not None and known[0] is part
+            else group(name)
+            for name, part in self.parts.items()
+        }
+
+    def _group_to_remember(self, name: str) -> dict[str, Any]:
+        """As `group`; keeps what takes less to copy it than to parse it again."""
+        group = self.group(name)
+        containers = [key for key, value in group.items() if type(value) not in _SCALARS]
+        if not all(map(_is_shallow, map(group.__getitem__, containers))):
+            return group
+        known = self._parsed[name] = self.parts[name], group, containers
+        return _copied_group(known)
+
+
+_MANY = 16  # fewer groups are parsed at once in less time than they are copied one by one
+_SCALARS = frozenset({str, int, bool, float, type(None)})
+
+
+def _is_shallow(container: Any) -> bool:
+    values = container.values() if type(container) is dict else container
+    return _SCALARS.issuperset(map(type, values))
+
+
+def _copied_group(known: _Parsed) -> dict[str, Any]:
+    """A copy of a group that shares nothing with it that can be changed."""
+    group = known[1].copy()
+    for key in known[2]:
+        group[key] = group[key].copy()
+    return group
 
 
 class Groups(MutableMapping[str, "dict[str, Any]"]):
@@ -97,23 +145,25 @@ class Groups(MutableMapping[str, "dict[str, Any]"]):
     """
 
     def __init__(self, text: GroupsText) -> None:
-        self._before = text.parts
-        self._parts = text.parts.copy()
+        self._before = text
+        self._parts = text.parts  # those of `text` until something changes
         self._open: dict[str, dict[str, Any]] = {}
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         group = self._open.get(name)
         if group is None:
-            text = _BEGIN + self._parts[name] + _END
-            group = self._open[name] = _loads(text)[name]
+            if name not in self._parts:
+                raise KeyError(name)
+            group = self._open[name] = self._before.group(name)
         return group
 
     def __setitem__(self, name: str, group: dict[str, Any]) -> None:
         self._open[name] = group
-        self._parts.setdefault(name, b"")
+        if name not in self._parts:
+            self._own_parts()[name] = b""
 
     def __delitem__(self, name: str) -> None:
-        del self._parts[name]
+        del self._own_parts()[name]
         self._open.pop(name, None)
 
     def __iter__(self) -> Iterator[str]:
@@ -125,26 +175,49 @@ class Groups(MutableMapping[str, "dict[str, Any]"]):
     def __contains__(self, name: object) -> bool:
         return name in self._parts
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The group of this name, or `default`."""
+        return self[name] if name in self._parts else default
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The group of this name, which is `default` where there was none."""
+        if name not in self._parts:
+            self[name] = default
+        return self[name]
+
     def __repr__(self) -> str:
         return f"Groups({dict(self)!r})"
 
-    def write(self) -> bool:
+    def write(self, *, but: str | None = None) -> bool:
         """Write the groups that were looked at again; returns whether anything has changed.
+
+        Args:
+            but: A group that is left as it was, for the time being.
 
         Raises:
             JsonValueError: JSON can't hold a value; `path` leads to it.
         """
         for name in self._open:
-            self.write_group(name)
-        return self._parts != self._before
+            if name != but:
+                self.write_group(name)
+        before = self._before.parts
+        return self._parts is not before and self._parts != before
 
     def write_group(self, name: str) -> None:
         """Write one group again."""
-        self._parts[name] = _group_text(name, self._open[name])
+        part = _group_text(name, self._open[name])
+        if self._parts[name] != part:
+            self._own_parts()[name] = part
+
+    def _own_parts(self) -> dict[str, bytes]:
+        if self._parts is self._before.parts:
+            self._parts = self._parts.copy()
+        return self._parts
 
     def text(self) -> GroupsText:
         """The version that holds what was written."""
-        return GroupsText.joined(self._parts)
+        self._before = self._before.with_parts(self._parts)
+        return self._before
 
 
 def fill_missing(
@@ -156,7 +229,7 @@ def fill_missing(
         JsonValueError: The defaults are no mapping of mappings.
     """
     for name, values in defaults.items():
-        if not isinstance(values, dict | Mapping):
+        if type(values) is not dict and not isinstance(values, Mapping):
             raise _no_group(name, values)
         group = groups.setdefault(name, {})
         if not values.keys() <= group.keys():
@@ -176,20 +249,35 @@ def _copied(value: Any) -> Any:
 def _group_text(name: str, group: dict[str, Any]) -> bytes:
     """The part of one group.
 
-    orjson writes NaN as null, and texts for dates; a text that reads back equal is right. What is
-    not equal is written strictly, which refuses it, or writes a tuple as a list.
+    orjson writes NaN as null, and texts for dates; what it writes of plain values is right. All
+    else is written strictly, which refuses it, or writes a tuple as a list.
     """
     whole = {name: group}
     try:
         text = _dumps(whole)
-        equal = type(group) is dict and _loads(text) == whole
+        plain = type(group) is dict and all(
+            _is_plain(value) for value in group.values() if type(value) not in _PLAIN
+        )
     except (ValueError, TypeError):
-        equal = False
-    if not equal:
+        plain = False
+    if not plain:
         if not isinstance(group, dict):
             raise _no_group(name, group)
         text = dump_groups(whole)
     return text[len(_BEGIN) : -len(_END)]
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether all there is in it is of the types that JSON has, and no NaN."""
+    kind = type(value)
+    if kind is dict:
+        return all(map(_is_plain, value.values()))
+    if kind is list:
+        return all(map(_is_plain, value))
+    return kind in _PLAIN or (kind is float and value - value == 0.0)
 
 
 def _no_group(name: str, value: object) -> JsonValueError:

@@ -19,7 +19,7 @@ PATIENCE seconds takes the turnstile (the lock file's second byte); newcomers th
 """
 
 # pathlib and contextlib are slow to load, and a command that updates one value loads this module:
-# ruff: noqa: PTH100, PTH115, PTH116, PTH123, PTH208, SIM105
+# ruff: noqa: PTH100, PTH116, SIM105
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ import errno
 import os
 import stat
 import struct
-import sys
 from _thread import TIMEOUT_MAX, allocate_lock, get_ident
 from time import monotonic, sleep
 from weakref import WeakValueDictionary
@@ -98,6 +97,12 @@ class FileLock:
             LockTimeoutError: Another holds it; `details` has `holder_pid` where it is known.
             LockFileError: The lock file can't be opened or locked.
         """
+        file = self._file
+        if file is not None and file.lock_at_once():
+            if file.is_at(self.path):
+                self._held = file
+                return
+            file.unlock()  # and find out below what became of it
         allowed = self.timeout if timeout is None else timeout
         deadline = monotonic() + allowed
         while True:
@@ -151,13 +156,16 @@ class FileLock:
                 path=self.path,
                 holder_pid=os.getpid(),
             )
-        pid = os.getpid() if file.owner is not None else _holder_pid(file, self.path)
+        from octo_lock_holder import command_of, holder_pid  # only needed here
+
+        known = os.getpid() if file.owner is not None else None
+        pid = known or holder_pid(file.descriptor, self.path)
         if pid is None:
             holder = "another process"
         elif pid == os.getpid():
             holder = f"another thread of this process (pid {pid})"
         else:
-            holder = f"pid {pid}{_command(pid)}"
+            holder = f"pid {pid}{command_of(pid)}"
         return LockTimeoutError(
             f"{self.path}: still locked by {holder} after {allowed:g} s",
             hint="wait for it, or end that process; OCTO_LOCK_TIMEOUT sets how long to wait",
@@ -198,6 +206,23 @@ class _LockFile:
     @property
     def is_closed(self) -> bool:
         return self.descriptor < 0
+
+    def lock_at_once(self) -> bool:
+        """Take the lock if it is free and nobody waits for it; what fails is left to `lock`."""
+        if self._queue.locked() or not self._threads.acquire(False):
+            return False
+        lock = self._mechanism
+        try:
+            if lock.is_free(_TURNSTILE) and lock.try_lock(_LOCK):
+                self.owner = get_ident()
+                return True
+        except OSError:  # closed, perhaps
+            pass
+        except BaseException:  # interrupted, and perhaps just after the lock was taken
+            self.unlock()
+            raise
+        self._threads.release()
+        return False
 
     def lock(self, deadline: float) -> bool:
         """Exclude the other threads, then the other processes; False when the deadline passed."""
@@ -426,57 +451,3 @@ class _FastenersLock:
 
     def is_free(self, byte: int) -> bool:
         return True
-
-
-# --- who holds it: only asked when a wait has failed ---
-
-
-def _holder_pid(file: _LockFile, path: str) -> int | None:
-    """The process that holds the lock, where the system tells."""
-    return _pid_of_posix_lock(file.descriptor) or _pid_of_open_file_lock(path)
-
-
-def _pid_of_posix_lock(descriptor: int) -> int | None:
-    layout, index = {"linux": ("hhqqi4x", 4), "darwin": ("qqihh", 2)}.get(sys.platform, ("", 0))
-    if not layout:
-        return None
-    fields = (fcntl.F_WRLCK, os.SEEK_SET, _LOCK, 1, 0)
-    if sys.platform == "darwin":
-        fields = (_LOCK, 1, 0, fcntl.F_WRLCK, os.SEEK_SET)
-    found = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(layout, *fields))
-    pid = int(struct.unpack(layout, found)[index])
-    return pid if pid > 0 else None  # -1: an open file description lock, which has no process
-
-
-def _pid_of_open_file_lock(path: str) -> int | None:
-    """The process with the lock file open and a lock on its first byte, as /proc shows it."""
-    path = os.path.realpath(path)
-    for process in filter(str.isdigit, _listed("/proc")):
-        for number in _listed(f"/proc/{process}/fd"):
-            try:
-                if os.readlink(f"/proc/{process}/fd/{number}") != path:
-                    continue
-                with open(f"/proc/{process}/fdinfo/{number}") as about:
-                    locks = [line.split() for line in about if line.startswith("lock:")]
-            except OSError:
-                continue
-            if any("WRITE" in lock and lock[-2] == "0" for lock in locks):
-                return int(process)
-    return None
-
-
-def _listed(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
-
-
-def _command(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().replace(b"\0", b" ").decode(errors="replace").split()
-    except OSError:
-        return ""
-    command = " ".join(words)
-    return f" ({command if len(command) <= 100 else command[:97] + '...'})"

@@ -28,7 +28,7 @@ import time
 
 import octo_atomic_file
 import octo_json_groups
-from octo_atomic_file import create_file, read_file, replace_file
+from octo_atomic_file import create_file, holds, read_file, replace_file
 from octo_errors import LockFileError, ParameterFileError, ParameterValueError, WaitTimeoutError
 from octo_json_groups import Groups, GroupsText, fill_missing
 from octo_json_strict import JsonTextError, JsonValueError
@@ -110,8 +110,11 @@ class LockedJsonFile:
             ParameterFileError: The file can't be read or understood.
         """
         wanted = self._defaults if defaults is None else defaults
+        known = self._known
         try:
-            groups = self._current()[0].parse()
+            if known is None or not holds(self.path, known.source):
+                known = self._current()[0]
+            groups = known.parse()
         except FileNotFoundError:
             groups = self._create(wanted)
         try:
@@ -302,12 +305,10 @@ class LockedJsonFile:
     def _write(self, data: bytes, like: os.stat_result | None) -> None:
         """Put a version in place. All that is likely to fail comes before it is."""
         try:
-            if self.durability == "power":
-                replace_file(self.path, data, like, sync=True)
-            else:
-                if self._copy_is_old():
-                    replace_file(self.safety_copy, data, like, sync=True)
-                replace_file(self.path, data, like, sync=False)
+            power = self.durability == "power"
+            if not power and self._copy_is_old():
+                replace_file(self.safety_copy, data, like, sync=True)
+            replace_file(self.path, data, like, sync=power)
         except OSError as error:
             raise self._unusable("written", error) from error
 
@@ -437,18 +438,19 @@ class Transaction:
 
     def next_version(self) -> GroupsText | None:
         """What is to be written, with this write counted; None when nothing is."""
+        groups = self._groups
         name, key = self._file.counter
         try:
-            if not self._groups.write() and not self._is_new:
+            if not (groups.write(but=name) or self._is_new or groups.write()):
                 return None
-            group = self._groups.setdefault(name, {})
+            group = groups.setdefault(name, {})
             if type(self._count) is not int or group.get(key, self._count) != self._count:
                 raise self._bad_count(group.get(key))
             group[key] = self._count + 1
-            self._groups.write_group(name)
+            groups.write_group(name)
         except JsonValueError as error:
             raise self._file._bad_value(error) from error
-        return self._groups.text()
+        return groups.text()
 
     def _bad_count(self, value: object) -> ParameterValueError:
         name, key = self._file.counter

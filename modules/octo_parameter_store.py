@@ -63,7 +63,7 @@ def parameter_file(
     )
     file = _files.get(known_as)
     if file is None:
-        if len(_files) >= _MOST_FILES:
+        if len(_files) >= MOST_FILES:
             _files.clear()
         file = _files[known_as] = LockedJsonFile(
             *known_as[:2],
@@ -76,7 +76,7 @@ def parameter_file(
     return file
 
 
-_MOST_FILES = 64
+MOST_FILES = 64
 _files: dict[tuple[str, str, str, float], LockedJsonFile] = {}
 
 

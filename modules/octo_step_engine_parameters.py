@@ -30,6 +30,7 @@ from octo_parameter_schema import (
     REVISION_KEY,
 )
 from octo_parameter_store import (
+    MOST_FILES,
     UNSET,
     chosen_durability,
     chosen_timeout,
@@ -104,6 +105,7 @@ class octo_step_engine_parameters:
     def __init__(self, *, durability: str | None = None, timeout: float | None = None) -> None:
         self.durability = chosen_durability(durability)
         self.timeout = chosen_timeout(timeout)
+        self._files: dict[tuple[str, str, str], LockedJsonFile] = {}
         speed_up()
 
     def get_default_param_dict(self) -> Parameters:
@@ -232,9 +234,15 @@ class octo_step_engine_parameters:
             raise ParameterFileError(
                 f"{file_name}: the current directory is gone", hint="change to one that exists"
             ) from None
-        return parameter_file(
-            os.path.join(here, file_name),
-            os.path.join(here, lock_file_name),
-            durability=self.durability,
-            timeout=self.timeout,
-        )
+        known_as = here, file_name, lock_file_name
+        file = self._files.get(known_as)
+        if file is None:
+            if len(self._files) >= MOST_FILES:
+                self._files.clear()
+            file = self._files[known_as] = parameter_file(
+                os.path.join(here, file_name),
+                os.path.join(here, lock_file_name),
+                durability=self.durability,
+                timeout=self.timeout,
+            )
+        return file

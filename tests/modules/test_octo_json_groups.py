@@ -53,7 +53,7 @@ def test_a_text_in_any_layout_holds_its_groups(state: dict[str, Any], indent: in
     assert text.source == source
     assert text.parse() == state
     assert list(text.parts) == list(state)
-    again = GroupsText.joined(text.parts)
+    again = text.with_parts(text.parts)
     assert again.source == dump_groups(state)
     assert again.parse() == state
 
