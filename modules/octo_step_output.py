@@ -325,6 +325,13 @@ class _PerThread:
     def __getattr__(self, name: str) -> Any:
         return getattr(getattr(self._own, "stream", self._of_process), name)
 
+    def exchange(self, stream: Any) -> Any:
+        """Gives the calling thread another stream, unless it is None; returns the one it had."""
+        old = getattr(self._own, "stream", self._of_process)
+        if stream is not None:
+            self._own.stream = stream
+        return old
+
 
 def log_file_name(node: str) -> str:
     """The name of a node's log file: the node's name where that is a plain file name."""

@@ -98,6 +98,7 @@ ORCHESTRATOR = {
     "context_history": "",
     "context_watch": "",
     "context": "context_history context_watch",
+    "recipe_secrets": "",
 }
 """The same for orchestrator/: its files, those of orchestrator/packages by their dotted names.
 
