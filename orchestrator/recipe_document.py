@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from octo_errors import RecipeError
+from octo_errors import RecipeError, did_you_mean
 from octo_step_problem import Problem
 
-__all__ = ["Document", "Node", "Place", "Problem", "recipe_error"]
+__all__ = ["Document", "Node", "Place", "Problem", "Report", "in_order", "recipe_error"]
 
 Node = Any
 """Where a value stands, as tuples (lists, when they come from JSON):
@@ -69,11 +69,6 @@ class Document:
         node = self._walk(path)[1]
         return node[3] if node is not None and len(node) == 4 else None
 
-    def problem(self, path: tuple[object, ...], message: str, hint: str = "") -> Problem:
-        """A problem with what is at `path`."""
-        line, column = self.place(path)
-        return Problem(self.file, line, message, hint, column=column)
-
     def _walk(self, path: tuple[object, ...]) -> tuple[Place, Node]:
         """The place of what is at `path`, and its node; None if it isn't there."""
         node, place = self.node, Place(*self.node[:2])
@@ -92,5 +87,35 @@ class Document:
 
 def recipe_error(problems: Iterable[Problem]) -> RecipeError:
     """The error that tells them in the order of their places; `details["problems"]` has them."""
-    ordered = sorted(problems, key=lambda each: (each.file, each.line or 0, each.column or 0))
+    ordered = in_order(problems)
     return RecipeError("\n".join(map(str, ordered)), problems=ordered)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """By their places."""
+    return sorted(problems, key=lambda each: (each.file, each.line or 0, each.column or 0))
+
+
+class Report:
+    """Where checks put the problems that they find in a document."""
+
+    MOST_HINTS = 50
+    """To look for the nearest of many names takes long; nobody reads more of them."""
+
+    def __init__(self, document: Document, problems: list[Problem]) -> None:
+        self.document, self.problems = document, problems
+        self._hints_left = self.MOST_HINTS
+
+    def tell(self, path: tuple[object, ...], message: str, hint: str = "") -> None:
+        """Add a problem with what is at `path`."""
+        self.tell_at(self.document.place(path), message, hint)
+
+    def tell_at(self, place: Place, message: str, hint: str = "") -> None:
+        """Add a problem with what is at a place."""
+        line, column = place
+        self.problems.append(Problem(self.document.file, line, message, hint, column=column))
+
+    def near(self, word: str, names: Iterable[str]) -> str:
+        """The hint for a misspelt name; see `did_you_mean`."""
+        self._hints_left -= 1
+        return did_you_mean(word[:200], names) if self._hints_left >= 0 else ""

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from octo_errors import did_you_mean
-from orchestrator.recipe_document import Document, Problem
+from orchestrator.recipe_document import Document, Problem, Report
 from orchestrator.recipe_kinds import (
     Arguments,
     Count,
@@ -209,6 +208,24 @@ class Recipe(_Part):
     )
     steps: list[Step] = Field(description="What is to be done.", min_length=1)
 
+    def ordered_steps(self) -> list[Step]:
+        """The steps by `idx`, or by their place where it is missing; finally steps come last."""
+        places = {id(step): place for place, step in enumerate(self.steps)}
+
+        def rank(step: Step) -> tuple[bool, int]:
+            return step.finally_, places[id(step)] if step.idx is None else step.idx
+
+        return sorted(self.steps, key=rank)
+
+    def error_target(self, step: Step) -> str | None:
+        """The step that runs when `step` has failed, if one does."""
+        chosen = self.defaults.on_error if step.on_error is None else step.on_error
+        if not isinstance(chosen, dict) or step.finally_:
+            return None
+        target = chosen["go_to"]
+        is_own = step.on_error is None and target == step.name  # it can't be its own way out
+        return None if is_own else target
+
 
 KEYS_OF_TYPE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "python": (("module", "function"), ()),
@@ -229,22 +246,21 @@ def parse_model(document: Document) -> tuple[Recipe | None, list[Problem]]:
     A value that is wrong is left out, so that the rest can be checked, too: see `broken`. There is
     no recipe where there is no step left.
     """
-    reader = _Reader(document)
-    return reader.recipe(), reader.problems
+    problems = list(document.problems)
+    return _Reader(document, Report(document, problems)).recipe(), problems
 
 
 class _Reader:
-    """Makes the parts of a recipe, each by itself, and keeps the problems."""
+    """Makes the parts of a recipe, each by itself."""
 
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.problems: list[Problem] = list(document.problems)
+    def __init__(self, document: Document, report: Report) -> None:
+        self.document, self.report = document, report
 
     def recipe(self) -> Recipe | None:
         value = self.document.value
         if not isinstance(value, dict):
             hint = "it begins with `steps:`"
-            self._tell((), f"a recipe is a mapping, and this is {kind_of(value)}", hint)
+            self.report.tell((), f"a recipe is a mapping, and this is {kind_of(value)}", hint)
             return None
         given = dict(value)
         for key in ("metadata", "test_meta"):
@@ -289,7 +305,7 @@ class _Reader:
     def _part(self, kind: type[PartT], value: Any, path: Path, subject: str) -> PartT | None:
         """The part, without what is wrong in it; None where nothing can be made of it."""
         if not isinstance(value, dict):
-            self._tell(path, f"{subject} must be a mapping, and is {kind_of(value)}")
+            self.report.tell(path, f"{subject} must be a mapping, and is {kind_of(value)}")
             return None
         broken: frozenset[str] = frozenset()
         try:
@@ -314,18 +330,15 @@ class _Reader:
         if error["type"] == "extra_forbidden":
             fields = Success.model_fields if inner else kind.model_fields
             keys = [field.alias or key for key, field in fields.items()]
-            near = did_you_mean(str(where[-1]), keys)
+            near = self.report.near(str(where[-1]), keys)
             hint = near or f"there are: {', '.join(keys)}"
-            self._tell((*path, *where), f"{about}there is no key {name!r}", hint)
+            self.report.tell((*path, *where), f"{about}there is no key {name!r}", hint)
         elif error["type"] == "missing":
-            self._tell((*path, *where), f"{about}{name} is missing")
+            self.report.tell((*path, *where), f"{about}{name} is missing")
         elif error["type"] == "octo":
-            self._tell((*path, *where), f"{about}{name} {error['msg']}", error["ctx"]["hint"])
+            self.report.tell((*path, *where), f"{about}{name} {error['msg']}", error["ctx"]["hint"])
         else:
-            self._tell((*path, *where), f"{about}{name} {_plain_words(error)}")
-
-    def _tell(self, path: Path, message: str, hint: str = "") -> None:
-        self.problems.append(self.document.problem(path, message, hint))
+            self.report.tell((*path, *where), f"{about}{name} {_plain_words(error)}")
 
 
 def _plain_words(error: Any) -> str:

@@ -87,6 +87,13 @@ ORCHESTRATOR = {
     "recipe_cache": "recipe_yaml",
     "recipe_kinds": "",
     "recipe_model": "recipe_document recipe_kinds",
+    "recipe_inputs": "",
+    "recipe_check_calls": "recipe_model recipe_modules",
+    "recipe_check_templates": "dependency_graph recipe_model recipe_values",
+    "recipe_check": "dependency_graph recipe_cache recipe_check_calls recipe_check_templates"
+    " recipe_inputs recipe_model",
+    "recipe_compiler": "recipe_check",
+    "enhanced_recipe_parser": "recipe_compiler",
     "scriptlets": "",
     "scriptlets.base": "",
     "scriptlets.calls": "",
@@ -112,8 +119,11 @@ LATE = {
     "octo_step_hooks",
     "octo_step_instance",
     "octo_step_status",
+    "enhanced_recipe_parser",
     "orchestrator",
     "recipe_cache",
+    "recipe_check_calls",
+    "recipe_check_templates",
 }
 """They import some of the project inside functions, to start without it. Nobody else may."""
 

@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+"""The command line of recipe files: `enhanced_recipe_parser.py validate|compile|schema|graph`.
+
+A command's modules are loaded when it is carried out, so that `--help` starts fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  (by whatever python3 there is)
+    sys.exit(f"enhanced_recipe_parser.py needs Python 3.11 or newer; {sys.executable} is older")
+
+if not __package__:  # started as a script: its directory isn't to be searched, the project is
+    _HERE = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120
+    _ROOT = os.path.dirname(_HERE)  # noqa: PTH120
+    sys.path[:] = [
+        os.path.join(_ROOT, "modules"),  # noqa: PTH118
+        os.path.join(_HERE, "packages"),  # noqa: PTH118
+        _ROOT,
+        *(each for each in sys.path if os.path.realpath(each) != _HERE),
+    ]
+
+from octo_errors import OctoError, UsageError, did_you_mean
+from octo_step_grammar import FORMATS, Parser
+
+TYPE_CHECKING = False  # as in typing, which is slow to load
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from octo_step_graph import StepGraph
+    from orchestrator.recipe_check import CheckedRecipe
+    from orchestrator.recipe_document import Problem
+
+__all__ = ["compile_recipe", "get_parser", "main", "parse_recipe"]
+
+EXIT_CODES = """\
+exit codes:
+  0    the recipe is valid, or the command did its work
+  1    a file can't be written, or a picture can't be drawn here
+  2    usage, or a recipe with problems
+  130  interrupted
+"""
+SCHEMA_LINE = "# yaml-language-server: $schema="
+"""With the schema's file or address after it, the first line of a recipe for editors."""
+
+# --- for programs ---------------------------------------------------------------------------------
+
+
+def parse_recipe(path: str | Path, working_directory: str | Path = ".") -> CheckedRecipe:
+    """Read and check a recipe: what it says, and all that is wrong with it, as `problems`.
+
+    Raises:
+        RecipeError: The file can't be read, or is no YAML.
+    """
+    from orchestrator.recipe_check import check_recipe
+
+    return check_recipe(path, working_directory)
+
+
+def compile_recipe(path: str | Path, working_directory: str | Path = ".") -> dict[str, Any]:
+    """Compile a recipe; see `orchestrator.recipe_compiler.compile_recipe`."""
+    from orchestrator import recipe_compiler
+
+    return recipe_compiler.compile_recipe(path, working_directory)
+
+
+# --- the commands ---------------------------------------------------------------------------------
+
+
+def _validate(arguments: Namespace) -> int:
+    """Tell every problem of each file; exit code 2 if there is one."""
+    reports = [_report(file) for file in arguments.files]
+    if arguments.json:
+        import json
+
+        files = [
+            {"file": file, "valid": not problems, "steps": steps, "problems": _as_dicts(problems)}
+            for file, steps, problems in reports
+        ]
+        sys.stdout.write(json.dumps({"files": files}, ensure_ascii=False, indent=2) + "\n")
+    for file, steps, problems in () if arguments.json else reports:
+        sys.stderr.writelines(f"{problem}\n" for problem in problems)
+        if problems:
+            sys.stderr.write(f"{file} has {_count(len(problems), 'problem')}\n")
+        else:
+            sys.stdout.write(f"{file} is valid: {_count(steps, 'step')}\n")
+    return 2 if any(problems for _, _, problems in reports) else 0
+
+
+def _report(file: str) -> tuple[str, int, list[Problem]]:
+    """A file, the number of its steps, its problems."""
+    from octo_errors import RecipeError
+    from orchestrator.recipe_document import in_order
+
+    try:
+        checked = parse_recipe(file)
+    except RecipeError as error:
+        return file, 0, list(error.details["problems"])
+    steps = 0 if checked.recipe is None else len(checked.recipe.steps)
+    return file, steps, in_order(checked.problems)
+
+
+def _as_dicts(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    return [asdict(problem) for problem in problems]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _compile(arguments: Namespace) -> int:
+    """Write the compiled recipe."""
+    return _write_json(compile_recipe(arguments.file), arguments.output)
+
+
+def _schema(arguments: Namespace) -> int:
+    """Write the JSON Schema."""
+    from orchestrator.recipe_model import json_schema
+
+    return _write_json(json_schema(), arguments.output)
+
+
+def _write_json(value: dict[str, Any], output: str) -> int:
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    if output == "-":
+        sys.stdout.write(text)
+        return 0
+    from pathlib import Path
+
+    Path(output).write_text(text, encoding="utf-8")
+    return 0
+
+
+def _graph(arguments: Namespace) -> int:
+    """Draw the graph."""
+    from pathlib import Path
+
+    from octo_graph_steps import MERMAID_SUFFIX, draw, write_graph
+
+    compiled = compile_recipe(arguments.file)
+    steps, form = _step_graph(compiled), arguments.format or ""
+    if arguments.output == "-":
+        sys.stdout.buffer.write(draw(steps, form or "svg", title=compiled["name"]))
+        return 0
+    suffix = MERMAID_SUFFIX if form == "mermaid" else form or "svg"
+    file = Path(arguments.output or Path(arguments.file).with_suffix(f".{suffix}"))
+    write_graph(file, steps, format=form, title=compiled["name"])
+    sys.stdout.write(f"drawn: {file}\n")
+    return 0
+
+
+def _step_graph(compiled: dict[str, Any]) -> StepGraph:
+    from pathlib import Path
+
+    from octo_step_graph import dependency_graph
+
+    nodes, arrows = compiled["step_node_graph_dict"], compiled["step_arrow_graph_dict"]
+    return dependency_graph(nodes, arrows, {}, Path(compiled["source"]))
+
+
+# --- the grammar ----------------------------------------------------------------------------------
+
+
+def _validate_options(command: Parser) -> None:
+    command.add_argument("files", nargs="+", metavar="FILE", help="a recipe")
+    command.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def _compile_options(command: Parser) -> None:
+    command.add_argument("file", metavar="FILE", help="a recipe")
+    _output_option(command)
+
+
+def _output_option(command: Parser) -> None:
+    command.add_argument(
+        "-o", "--output", metavar="FILE", default="-", help="default: stdout, which is `-`"
+    )
+
+
+def _graph_options(command: Parser) -> None:
+    command.add_argument("file", metavar="FILE", help="a recipe")
+    command.add_argument(
+        "-o", "--output", metavar="FILE", help="`-` is stdout (default: beside the recipe)"
+    )
+    command.add_argument(
+        "--format",
+        choices=FORMATS,
+        metavar="{" + ",".join(FORMATS) + "}",
+        help="default: what the file's name ends in, or svg",
+    )
+
+
+COMMANDS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int]]] = {
+    "validate": (
+        "tell all that is wrong with recipes\n"
+        "Each problem as FILE:LINE:COLUMN: what it is; exit code 2 if there is one.",
+        _validate_options,
+        _validate,
+    ),
+    "compile": (
+        "write what the engine runs, as JSON\nNode and arrow graph dicts, and what each step does.",
+        _compile_options,
+        _compile,
+    ),
+    "schema": (
+        "write the JSON Schema of recipes, for editors\n"
+        "Save it with -o recipe.schema.json, and begin a recipe with the line\n"
+        f"{SCHEMA_LINE}recipe.schema.json",
+        _output_option,
+        _schema,
+    ),
+    "graph": (
+        "draw the graph of a recipe\n"
+        "SVG, DOT and Mermaid need no other program; PNG and PDF need Graphviz' `dot`.",
+        _graph_options,
+        _graph,
+    ),
+}
+
+
+def get_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(
+        prog=_program(), description="Check, compile and draw recipes.", epilog=EXIT_CODES
+    )
+    group = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, (summary, add_options, _) in COMMANDS.items():
+        command = group.add_parser(
+            name, help=summary.partition("\n")[0], description=_description(name)
+        )
+        add_options(command)
+    return parser
+
+
+def _parse(words: Sequence[str]) -> Namespace:
+    if not words:
+        raise UsageError("a command is missing", hint=f"one of: {', '.join(COMMANDS)}")
+    name, *rest = words
+    if name.startswith("-"):
+        get_parser().parse_args([name])  # --help ends here
+    if name not in COMMANDS:
+        raise UsageError(f"no command {name!r}", hint=did_you_mean(name, COMMANDS))
+    parser = Parser(prog=f"{_program()} {name}", description=_description(name))
+    COMMANDS[name][1](parser)
+    parsed, extra = parser.parse_known_intermixed_args(rest)
+    if extra:
+        parser.refuse(extra[0].partition("=")[0])
+    parsed.command = name
+    return parsed
+
+
+def _program() -> str:
+    return os.path.basename(sys.argv[0])  # noqa: PTH119  (pathlib is slow to load)
+
+
+def _description(name: str) -> str:
+    summary, _, more = COMMANDS[name][0].partition("\n")
+    return f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{more}" if more else "")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Carry out a command line, and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        arguments = _parse(sys.argv[1:] if argv is None else argv)
+        code = COMMANDS[arguments.command][2](arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `compile | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OctoError as error:
+        return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        hint = f"{sys.executable} -m pip install octo-step-engine"
+        return _fail(f"{sys.executable} lacks {error.name}\n  install it: {hint}", 2)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}", 1)
+    return code
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

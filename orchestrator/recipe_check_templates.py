@@ -1,0 +1,92 @@
+"""The templates of a recipe's steps: whether they are such, and what they name exists there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestrator.dependency_graph import DependencyGraph
+from orchestrator.recipe_document import Report
+from orchestrator.recipe_model import Recipe, Step
+
+Path = tuple[str | int, ...]
+
+
+def is_template(value: object) -> bool:
+    """Is it a text with a template in it?"""
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def check_templates(
+    report: Report, recipe: Recipe, steps: Mapping[str, Step], graph: DependencyGraph | None
+) -> None:
+    """Tell what is wrong with the templates of all steps.
+
+    Args:
+        graph: Which steps come before which; None where that isn't known, for then every step may.
+    """
+    found = [each for step in steps.values() for each in _templates(report, step)]
+    if not found:
+        return
+    from orchestrator.recipe_values import Names, check_template  # loads Jinja2
+
+    given = report.document.value.get("inputs", {})
+    if not isinstance(given, dict) or any("depends_on" in step.broken for step in steps.values()):
+        return
+    for step, path, text, shift in found:
+        known = Names(
+            inputs=given,
+            results=_Before(step, steps, graph),
+            all_steps=steps,
+            has_item=path[2] in ("args", "command") and _repeats(step),
+        )
+        for problem in check_template(text, known):
+            column = problem.column - (0 if problem.line_offset else shift)
+            place = report.document.text_place(path, problem.line_offset, column)
+            message = f"step {step.name!r}: {problem.message}"
+            report.tell_at(place, message, problem.hint)
+
+
+def _repeats(step: Step) -> bool:
+    return step.foreach is not None or "foreach" in step.broken
+
+
+def _templates(report: Report, step: Step) -> Iterator[tuple[Step, Path, str, int]]:
+    """Each template: its step, where it is, and it; and how far it was moved to the right."""
+    for key in ("args", "command", "foreach"):
+        waiting: list[tuple[Path, Any]] = [((*step.path, key), getattr(step, key))]
+        while waiting:
+            path, value = waiting.pop()
+            if isinstance(value, dict):
+                waiting.extend(((*path, name), each) for name, each in value.items())
+            elif isinstance(value, list):
+                waiting.extend(((*path, place), each) for place, each in enumerate(value))
+            elif is_template(value):
+                yield step, path, value, 0
+    if isinstance(step.foreach, str) and not is_template(step.foreach):
+        message = f"step {step.name!r}: foreach must be a list or a template, and is plain text"
+        report.tell((*step.path, "foreach"), message, 'a template: "{{ ... }}"')
+    if isinstance(step.when, str):
+        path = (*step.path, "when")
+        braces = "" if is_template(step.when) else "{{ "
+        yield step, path, f"{braces}{step.when}{' }}' if braces else ''}", len(braces)
+
+
+class _Before:
+    """The steps whose results a step can name."""
+
+    def __init__(
+        self, step: Step, steps: Mapping[str, Step], graph: DependencyGraph | None
+    ) -> None:
+        self.step, self.steps, self.graph = step, steps, graph
+
+    def __contains__(self, name: object) -> bool:
+        other = self.steps.get(name) if isinstance(name, str) else None
+        if other is None or self.graph is None:
+            return other is not None
+        if self.step.finally_ and not other.finally_:
+            return True
+        return self.graph.depends(self.step.name, other.name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.steps if name in self)
