@@ -95,7 +95,10 @@ def replace_file(path: str, data: bytes, like: os.stat_result | None, *, sync: b
         like: The file whose mode and owner it shall have; None: what the umask says.
         sync: Return only when it is on disk, where it survives a loss of power.
     """
-    directory = _open_directory(path) if sync else None
+    if not sync:
+        _replace(path, data, like, sync)
+        return
+    directory = _open_directory(path)
     try:
         _replace(path, data, like, sync)
         if directory is not None:

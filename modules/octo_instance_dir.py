@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from octo_atomic_file import replace_file
+from octo_atomic_file import read_file, replace_file
 from octo_errors import (
     EngineBusyError,
     InstanceError,
@@ -176,8 +176,8 @@ def last_runner(path: Path) -> Runner | None:
     import json
 
     try:
-        return Runner(**json.loads((path / RUNNER_FILE_NAME).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Runner(**json.loads(read_file(str(path / RUNNER_FILE_NAME))[0]))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -35,14 +35,12 @@ def use_orjson() -> None:
     value does better without.
     """
     global _loads, _dumps
+    from functools import partial
+
     import orjson
 
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-
-    def dumps(value: dict[str, Any]) -> bytes:
-        return orjson.dumps(value, option=option)
-
-    _loads, _dumps = orjson.loads, dumps
+    _loads, _dumps = orjson.loads, partial(orjson.dumps, option=option)
 
 
 class GroupsText:
@@ -150,12 +148,10 @@ class Groups(MutableMapping[str, "dict[str, Any]"]):
         self._open: dict[str, dict[str, Any]] = {}
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        group = self._open.get(name)
+        group = self.get(name)
         if group is None:
-            if name not in self._parts:
-                raise KeyError(name)
-            group = self._open[name] = self._before.group(name)
-        return group
+            raise KeyError(name)
+        return group  # type: ignore[no-any-return]
 
     def __setitem__(self, name: str, group: dict[str, Any]) -> None:
         self._open[name] = group
@@ -177,13 +173,19 @@ class Groups(MutableMapping[str, "dict[str, Any]"]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The group of this name, or `default`."""
-        return self[name] if name in self._parts else default
+        group = self._open.get(name)
+        if group is None:
+            if name not in self._parts:
+                return default
+            group = self._open[name] = self._before.group(name)
+        return group
 
     def setdefault(self, name: str, default: Any = None) -> Any:
         """The group of this name, which is `default` where there was none."""
-        if name not in self._parts:
-            self[name] = default
-        return self[name]
+        group = self.get(name)
+        if group is None:
+            group = self[name] = default
+        return group
 
     def __repr__(self) -> str:
         return f"Groups({dict(self)!r})"
@@ -255,10 +257,9 @@ def _group_text(name: str, group: dict[str, Any]) -> bytes:
     whole = {name: group}
     try:
         text = _dumps(whole)
-        plain = type(group) is dict and all(
-            _is_plain(value) for value in group.values() if type(value) not in _PLAIN
-        )
-    except (ValueError, TypeError):
+        rest = [value for value in group.values() if type(value) not in _PLAIN]
+        plain = type(group) is dict and (not rest or all(map(_is_plain, rest)))
+    except (ValueError, TypeError, AttributeError):
         plain = False
     if not plain:
         if not isinstance(group, dict):

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from octo_atomic_file import replace_file
+from octo_atomic_file import read_file, replace_file
 from octo_errors import InstanceError, LibraryError
 
 PIN_FILE_NAME = ".octo_step_engine_library.json"
@@ -31,12 +31,12 @@ def changed_files(instance: Path, library: Path) -> list[str]:
     """
     path = instance / PIN_FILE_NAME
     try:
-        pinned = json.loads(path.read_bytes())["files"]
+        pinned = json.loads(read_file(str(path))[0])["files"]
         now = library_hashes(library)
         return sorted(name for name in pinned | now if pinned.get(name) != now.get(name))
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InstanceError(
             f"{path}: can't be read: {error}",
             hint="remove it to go on with the library as it is now",

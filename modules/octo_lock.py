@@ -250,7 +250,7 @@ class _LockFile:
         """Give the lock back; where the system won't have it so, by closing the file."""
         self.owner = None
         try:
-            if not self.is_closed:
+            if self.descriptor >= 0:
                 self._mechanism.unlock(_LOCK)
         except OSError:
             self.close()
@@ -259,7 +259,7 @@ class _LockFile:
 
     def is_at(self, path: str) -> bool:
         try:
-            status = os.stat(path, follow_symlinks=False)
+            status = os.lstat(path)
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self.identity
@@ -392,6 +392,7 @@ def _byte_range(kind: int, byte: int) -> bytes:
 if hasattr(fcntl, "F_OFD_SETLK"):
     _WANTED = [_byte_range(fcntl.F_WRLCK, byte) for byte in (_LOCK, _TURNSTILE)]
     _GIVEN_BACK = [_byte_range(fcntl.F_UNLCK, byte) for byte in (_LOCK, _TURNSTILE)]
+    _FREE = struct.pack("h", fcntl.F_UNLCK)  # what an answer of F_OFD_GETLK begins with then
 
 
 def _has_open_file_locks(descriptor: int) -> bool:
@@ -423,7 +424,7 @@ class _OpenFileLocks:
 
     def is_free(self, byte: int) -> bool:
         found = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, _WANTED[byte])
-        return found[:2] == _GIVEN_BACK[byte][:2]
+        return found.startswith(_FREE)
 
 
 class _FastenersLock:

@@ -416,9 +416,10 @@ class Transaction:
             fill_missing(groups, self._defaults)
         except JsonValueError as error:
             raise self._file._bad_value(error) from error
-        if self._file._may_change is not None:
-            self._file._may_change(groups, self._file.path)
-        name, key = self._file.counter
+        file = self._file
+        if file._may_change is not None:
+            file._may_change(groups, file.path)
+        name, key = file.counter
         self._count = groups.get(name, {}).get(key, 0)
         return groups
 

@@ -285,7 +285,8 @@ def _last_seq(lines: bytes) -> int | None:
 
 def _seq_at_end_of(path: Path) -> int:
     try:
-        data = path.read_bytes()
+        with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
+            data = file.read()
     except OSError as exc:
         raise _failure(path, "read", exc) from exc
     seq = _last_seq(data)
@@ -330,9 +331,15 @@ def _path_of(directory: Path, number: int) -> Path:
 
 
 def _open_regular(path: Path, flags: int) -> int:
-    """Opens a regular file; a FIFO, device or directory at this name is an OSError, not a wait."""
-    extra = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    fd = os.open(path, flags | extra, 0o666)
+    """Opens a regular file; a link, FIFO, device or directory there is an OSError, not a wait."""
+    names = ("O_CLOEXEC", "O_BINARY", "O_NONBLOCK", "O_NOFOLLOW")
+    extra = [getattr(os, name, 0) for name in names]
+    try:
+        fd = os.open(path, flags | sum(extra), 0o666)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise OSError("it is a symbolic link") from None
+        raise
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError("it is not a regular file")

@@ -32,6 +32,7 @@ from octo_step_engine_parameters import (
     open_parameters,
 )
 from octo_step_events import EventLog, read_events
+from octo_step_grammar import COMMANDS
 
 Scenario = Callable[[Path], Iterator[Any]]
 
@@ -40,6 +41,7 @@ LEDGER = "ledger"  # what hooks write down, beside the directory that is worked 
 NOBODY = 65534
 DESCRIPTORS = "DESCRIPTORS"  # the variable that says how many files may be opened
 EXECUTOR = "EXECUTOR"  # the variable that names the executor
+COMMAND = "COMMAND"  # the variable that holds a command line, as a JSON list
 SAFETY_COPY = PARAMETER_FILE_NAME + ".backup"
 FULL = 200  # bytes of a log, which is more than one event has, and less than two
 BAD_TEXT = '{\n  "global_parameters": {\n    "parameter_rev'
@@ -322,6 +324,14 @@ def command_run(work: Path) -> Iterator[Any]:
     yield
 
 
+def command(work: Path) -> Iterator[Any]:
+    """A command line of instances, or (without a command in front) that of parameters."""
+    words = json.loads(os.environ[COMMAND])
+    main = octo_step_instance.main if words[0] in COMMANDS else octo_parameters_cli.main
+    _command(main, *words)
+    yield
+
+
 # --- hardships that are real ---------------------------------------------------------------------
 
 
@@ -425,7 +435,7 @@ _NAMED = {
         *(create, create_by_update, update, increment, transactions, synced),
         *(repair, repair_from_defaults, command_update, command_repair),
         *(append, rotate, mend),
-        *(reset, run, timed_run, run_fresh, command_run),
+        *(reset, run, timed_run, run_fresh, command_run, command),
         *(grow, append_much),
         *(use_parameters, use_events, repair_and_use),
     )
