@@ -1,0 +1,178 @@
+"""Runs the command of a shell step.
+
+What the command writes goes to the output of the step while it runs, and the end of its standard
+output into the step's result. Where the step has a process of its own the command belongs to that
+process's group, which the engine ends as a whole. Elsewhere it gets a group of its own (Ctrl-C in
+a terminal means the engine, not the commands that it lets finish), which is ended when the step is
+interrupted, or when this process exits.
+"""
+
+from __future__ import annotations
+
+import atexit
+import codecs
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+from scriptlets.lifecycle import ScriptletFailed
+
+OUTPUT_LIMIT: Final = 64 * 1024
+"""Characters of standard output that are kept, from its end."""
+
+GRACE_S: Final = 2.0
+_LAST_OUTPUT_S: Final = 0.5
+_CHUNK: Final = 64 * 1024
+_MEMORY_UNIT: Final = 1 if sys.platform == "darwin" else 1024
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended: its exit code (negative: the signal), its output, what it used."""
+
+    exit_code: int
+    stdout: str
+    facts: dict[str, Any]
+
+
+def run_command(
+    command: str | Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    directory: str | None,
+    own_process: bool,
+) -> Ended:
+    """Run a command to its end: a text by the shell, a list as it is. Its input is empty.
+
+    Raises:
+        ScriptletFailed: It can't be started.
+    """
+    grouped = not own_process and os.name == "posix"
+    try:
+        process = subprocess.Popen(
+            command,
+            shell=isinstance(command, str),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=None if own_process else subprocess.PIPE,
+            cwd=directory,
+            env=environment,
+            process_group=0 if grouped else None,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        where = getattr(error, "filename", None) or command
+        raise ScriptletFailed(f"can't be started: {reason}: {where}") from error
+    _running.add(process)
+    lock = threading.Lock()  # in a thread, both streams of a step are one
+    pumps = [
+        _Pump(pipe, stream.write, stream.flush, lock)
+        for pipe, stream in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
+        if pipe is not None
+    ]
+    try:
+        facts = _wait(process)
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        _running.discard(process)
+        for pump in pumps:
+            pump.end()
+    return Ended(process.returncode, pumps[0].text().strip(), facts)
+
+
+class _Pump(threading.Thread):
+    """Copies a pipe to a text stream of the step, and keeps the end of it.
+
+    After `end` nothing is written any more, but still read: a command's child that outlives it may
+    hold the pipe for long.
+    """
+
+    def __init__(
+        self,
+        pipe: IO[bytes],
+        write: Callable[[str], object],
+        flush: Callable[[], object],
+        lock: threading.Lock,
+    ) -> None:
+        super().__init__(name="octo-shell", daemon=True)
+        self._pipe = pipe
+        self._write = write
+        self._flush = flush
+        self._tail = ""
+        self._ended = False
+        self._lock = lock
+        self.start()
+
+    def run(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        with self._pipe:
+            while True:
+                data = os.read(self._pipe.fileno(), _CHUNK)
+                text = decoder.decode(data, final=not data)
+                with self._lock:
+                    if text and not self._ended:
+                        self._tail = (self._tail + text)[-OUTPUT_LIMIT:]
+                        with suppress(OSError, ValueError):  # a full disk is no fault of the step
+                            self._write(text)
+                            self._flush()
+                if not data:
+                    return
+
+    def end(self) -> None:
+        """Wait for what the command has written, and stop writing."""
+        self.join(_LAST_OUTPUT_S)
+        with self._lock:
+            self._ended = True
+
+    def text(self) -> str:
+        """The end of what was copied."""
+        with self._lock:
+            return self._tail
+
+
+def _wait(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """Wait for the end of a process; what it and its children used, where the system tells."""
+    if not hasattr(os, "wait4"):
+        process.wait()
+        return {}
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return {
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 6),
+        "peak_memory_bytes": usage.ru_maxrss * _MEMORY_UNIT,
+    }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and the group that it leads."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        _signal(process, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+            break
+    if os.name == "posix":
+        _signal(process, signal.SIGKILL)  # what is left of the group
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(OSError):
+        if os.name == "posix" and os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, number)
+        elif process.returncode is None:
+            process.send_signal(number)
+
+
+@atexit.register
+def _end_all() -> None:
+    for process in tuple(_running):
+        _end(process)
