@@ -14,6 +14,7 @@ The format is in docs/reference/events.md.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
