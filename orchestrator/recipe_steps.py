@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from octo_errors import OctoError, RecipeError, ScriptletError
+from octo_errors import RecipeError
 from octo_instance_dir import InstanceDir
 from octo_json_strict import JsonValueError, dump_value
 from octo_lock_json import Groups
@@ -31,23 +29,11 @@ from orchestrator.recipe_modules import ModulePath
 from orchestrator.recipe_secrets import Masker, masked_output
 from orchestrator.recipe_shell import run_command
 from orchestrator.recipe_values import is_true, render
-from scriptlets.calls import wants_context
-from scriptlets.lifecycle import ScriptletFailed, is_scriptlet, outcome, run_scriptlet
-from scriptlets.resources import Usage
-
-RESULT_LIMIT: Final = 1024 * 1024
-"""Characters of JSON that a result may have, to be kept."""
+from scriptlets.lifecycle import ScriptletFailed, call_target
+from scriptlets.outcomes import error_text, users_traceback, why_not_kept
+from scriptlets.resources import Usage, has_own_process
 
 _ITEM: Final = re.compile(r"\b(item|index)\b")
-_OURS: Final = {"orchestrator", "scriptlets.lifecycle", "scriptlets.calls", "scriptlets.parameters"}
-_BETWEEN: Final = {"asyncio", "importlib", "jinja2"}
-"""Modules and packages that are between the engine and the code of users."""
-
-
-def _has_this_process() -> bool:
-    """Whether this is a worker process of the engine, which performs one step at a time."""
-    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
-    return Path(main).name == "octo_step_worker.py"
 
 
 @dataclass
@@ -66,7 +52,7 @@ class RunEnvironment:
     working_directory: Path
     compiled: Mapping[str, Any]
     inputs: Mapping[str, Any] = field(repr=False, default_factory=dict)
-    own_process: bool = field(default_factory=_has_this_process)
+    own_process: bool = field(default_factory=has_own_process)
 
     def make(self, node: str) -> RecipeStep:
         """The object of a step, or of one of its items (`STEP[3]`).
@@ -267,18 +253,7 @@ class RecipeStep:
     def _call(self, args: Any) -> Any:
         """Call the step's function, or run its scriptlet."""
         target = self._environment.load(self._task["module"], self._task["function"])
-        if is_scriptlet(target):
-            if isinstance(args, list):
-                raise ScriptletError(
-                    f"{self._task['function']} is a scriptlet: its args are a mapping, not a list",
-                    hint="name each: args: {name: value}",
-                )
-            return run_scriptlet(target, self._context, args or {})
-        positional = args if isinstance(args, list) else ()
-        keywords = args if isinstance(args, dict) else {}
-        if "context" not in keywords and wants_context(target):
-            keywords = {**keywords, "context": self._context}
-        return outcome(target, positional, keywords)
+        return call_target(target, self._context, args)
 
     @property
     def _context(self) -> Context:
@@ -321,22 +296,10 @@ class RecipeStep:
 
     def _kept(self, result: StepResult) -> StepResult:
         """The result as it can be kept; what can't be is told, and no failure."""
-        if result.value is None:
-            return result
-        kind = type(result.value).__name__
-        try:
-            length = len(dump_value(result.value))
-        except JsonValueError as error:
-            nested = isinstance(result.value, dict | list | tuple)
-            result.facts["result_not_kept"] = f"{kind}: {error.reason}" if nested else kind
-        except RecursionError:
-            result.facts["result_not_kept"] = f"{kind}: nested too deeply"
-        else:
-            if length <= RESULT_LIMIT:
-                result.value = self._environment.masker.mask_value(result.value)
-                return result
-            result.facts["result_not_kept"] = f"{kind}: {length} characters"
-        result.value = None
+        if reason := why_not_kept(result.value):
+            result.facts["result_not_kept"], result.value = reason, None
+        elif result.value is not None:
+            result.value = self._environment.masker.mask_value(result.value)
         return result
 
 
@@ -359,13 +322,11 @@ class _Telling:
         if error is None or isinstance(error, KeyboardInterrupt):
             return
         masker = self._environment.masker
-        where = _of_users(trace)
-        told = ""
-        if where is not None and not isinstance(error, ScriptletFailed):
-            told = "".join(traceback.TracebackException(type(error), error, where).format())
         facts = self._usage.facts() if self._usage is not None else {}
         raise StepFailure(
-            masker.mask_text(_text_of(error)), masker.mask_text(told), facts
+            masker.mask_text(error_text(error)),
+            masker.mask_text(users_traceback(error, trace)),
+            facts,
         ) from None
 
 
@@ -406,28 +367,6 @@ class _Results(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._steps)
-
-
-def _of_users(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame on that is the user's; None where none is."""
-    while trace is not None:
-        module = str(trace.tb_frame.f_globals.get("__name__", ""))
-        package = module.partition(".")[0]
-        ours = {module, package} & (_OURS | _BETWEEN) or package.startswith("octo_")
-        if not ours:
-            return trace
-        trace = trace.tb_next
-    return None
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:
-        text = "(its message can't be made)"
-    if isinstance(error, OctoError | ScriptletFailed):
-        return text
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _as_text(value: Any) -> str:

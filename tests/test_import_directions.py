@@ -100,6 +100,7 @@ ORCHESTRATOR = {
     "scriptlets.parameters": "",
     "scriptlets.resources": "",
     "scriptlets.lifecycle": "scriptlets.base scriptlets.calls scriptlets.parameters",
+    "scriptlets.outcomes": "scriptlets.lifecycle",
     "scriptlets.registry": "scriptlets.lifecycle",
     "scriptlets.framework": "scriptlets.registry",
     "context_history": "",

@@ -20,8 +20,9 @@ from collections.abc import Callable, Mapping
 from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
+from octo_errors import ScriptletError
 from scriptlets.base import BaseScriptlet
-from scriptlets.calls import arguments_for, refuse_call
+from scriptlets.calls import arguments_for, refuse_call, wants_context
 from scriptlets.parameters import check_parameters, name_of
 
 FAILED_STATUS: Final = {"error", "failed", "failure"}
@@ -60,6 +61,30 @@ def run_scriptlet(target: type, context: Any, params: Mapping[str, Any]) -> Any:
         raise
     _call_hook(scriptlet, "teardown", roles)
     return result
+
+
+def call_target(target: Any, context: Any, args: Mapping[str, Any] | list[Any] | None) -> Any:
+    """Run a scriptlet class, or call anything else that can be called; returns its result.
+
+    What is no scriptlet is called with the arguments as they are, and with the context where it has
+    a parameter for that (`calls.wants_context`).
+
+    Raises:
+        ScriptletError: As `run_scriptlet`, or the arguments of a scriptlet are a list.
+        ScriptletFailed: As `run_scriptlet` and `outcome`.
+        BaseException: What it raised.
+    """
+    if is_scriptlet(target):
+        if isinstance(args, list):
+            raise ScriptletError(
+                f"{name_of(target)} is a scriptlet: its args are a mapping, not a list",
+                hint="name each: args: {name: value}",
+            )
+        return run_scriptlet(target, context, args or {})
+    positional, keywords = (args, {}) if isinstance(args, list) else ([], dict(args or {}))
+    if "context" not in keywords and wants_context(target):
+        keywords["context"] = context
+    return outcome(target, positional, keywords)
 
 
 def judge(result: Any) -> Any:
