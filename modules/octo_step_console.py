@@ -45,6 +45,7 @@ TROUBLE = {
 QUIET = {"state", "join_wait", "run_start", "resume"}  # shown if verbose
 REFRESH_S = 0.125
 ROWS = 12  # of the live display
+BAR_WIDTH = 24
 
 
 class Stream:
@@ -94,16 +95,23 @@ class Stream:
 
 
 class PlainView:
-    """A line for each node that is done, fails or is tried again; with `verbose` for each event."""
+    """A line for each node that is done, fails or is tried again.
 
-    def __init__(self, *, verbose: bool = False) -> None:
-        self.out, self.err = Stream(1), Stream(2)
+    Args:
+        verbose: A line for each event.
+        descriptor: Where it shows the run: 1 (stdout), or 2 for a command that writes a document
+            of its own to stdout.
+    """
+
+    def __init__(self, *, verbose: bool = False, descriptor: int = 1) -> None:
+        self.out, self.err = Stream(descriptor), Stream(2)
         self.failed: dict[str, str] = {}  # node -> the state that failed, till it succeeds
         self.began = False
         self.steps = 0
         self._verbose = verbose
         self._started = time.monotonic()
         self._spent: dict[str, float] = {}
+        self._skipped: set[str] = set()
         self._traceback = ""
         self._lock = threading.RLock()
 
@@ -161,6 +169,8 @@ class PlainView:
         if kind == "state":
             if state in ("ENTER", self.failed.get(node)):
                 self.failed.pop(node, None)
+            if event.get("skipped") and state == "EXECUTE":
+                self._skipped.add(node)
             if state == "JUMP":
                 self.steps += 1
         if kind in ("state", "step_error"):
@@ -175,12 +185,18 @@ class PlainView:
         if kind in ("pause", "run_end"):
             return ""  # told by `ending`
         if left and not self._verbose:
-            how = "failed" if node in self.failed else "done"
-            return f"{node}: {how}, {spent} -> {arrow_text(event.get('arrow'))}"
+            way = f" -> {arrow_text(event['arrow'])}" if "arrow" in event else ""
+            return f"{node}: {self._how(node)}, {spent}{way}"
         if not self._verbose and kind in QUIET and not event.get("crashed"):
             return ""
         place = ": ".join(filter(None, (f"{node} {state}".strip(), event_text(event))))
         return "\n".join([place, *self._details(event)])
+
+    def _how(self, node: str) -> str:
+        """How it went, at the time when the node is left."""
+        was_skipped = node in self._skipped
+        self._skipped.discard(node)
+        return "failed" if node in self.failed else "skipped" if was_skipped else "done"
 
     def _details(self, event: Event) -> list[str]:
         """The traceback, unless it was just shown; processes that a time-out left."""
@@ -223,11 +239,22 @@ class LiveView(PlainView):
 
     Args:
         active: What is active now; asked several times a second, in a thread of the view's own.
+        progress: How many nodes of how many are done, where that can be told: shown as a bar.
+        verbose: A line for each event.
+        descriptor: Where the display is: a terminal.
     """
 
-    def __init__(self, active: Callable[[], list[ActiveNode]], *, verbose: bool = False) -> None:
-        super().__init__(verbose=verbose)
+    def __init__(
+        self,
+        active: Callable[[], list[ActiveNode]],
+        *,
+        progress: Callable[[], tuple[int, int]] | None = None,
+        verbose: bool = False,
+        descriptor: int = 1,
+    ) -> None:
+        super().__init__(verbose=verbose, descriptor=descriptor)
         self._active = active
+        self._progress = progress
         self._area = Area(self.out)
         self._notice = ""
         self._since: dict[str, float] = {}  # node -> when its present state began
@@ -305,13 +332,31 @@ class LiveView(PlainView):
                 f"due at {due:%H:%M:%S}" if due else waiting,
             ]
             rows.add_row(*cells)
-        facts = [f"... and {len(active) - ROWS} more active"] if len(active) > ROWS else []
-        facts += [f"{count(self.steps, 'step')} done", f"{self.elapsed:.1f} s"]
-        facts += [f"{len(self.failed)} failing"] if self.failed else []
         whole = Table.grid()
         whole.add_row(rows)
-        whole.add_row(Text(", ".join(facts) + f"  {self._notice}", "dim", overflow="ellipsis"))
+        whole.add_row(self._bottom(len(active)))
         return whole
+
+    def _bottom(self, active: int) -> Table:
+        """The last line: a bar where it is known how many nodes there are, and figures."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        facts = [f"... and {active - ROWS} more active"] if active > ROWS else []
+        cells: list[RenderableType] = []
+        if self._progress is None:
+            facts.append(f"{count(self.steps, 'step')} done")
+        else:
+            done, total = self._progress()
+            cells.append(ProgressBar(max(1, total), done, width=BAR_WIDTH))
+            facts.append(f"{done} of {count(total, 'step')} done")
+        facts.append(f"{self.elapsed:.1f} s")
+        facts += [f"{len(self.failed)} failing"] if self.failed else []
+        cells.append(Text(", ".join(facts) + f"  {self._notice}", "dim", overflow="ellipsis"))
+        line = Table.grid(padding=(0, 2))
+        line.add_row(*cells)
+        return line
 
 
 class Area:

@@ -107,6 +107,8 @@ ORCHESTRATOR = {
     "context_watch": "",
     "context": "context_history context_watch",
     "recipe_secrets": "",
+    "run_record": "",
+    "run_report": "run_record",
 }
 """The same for orchestrator/: its files, those of orchestrator/packages by their dotted names.
 

@@ -1,0 +1,335 @@
+"""What people and programs see of a recipe's run: while it goes on, and when it has ended.
+
+    on a terminal, with `rich`   a bar, the steps at work with their times; above them what steps
+                                 print, and a line for each step that is done or fails
+    elsewhere                    the same lines, as a log
+    quiet                        what steps print, and on stderr what goes wrong
+    JSON                         the same on stderr; stdout is left to the result
+
+Events and output have been masked before they come here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from octo_errors import OctoError
+from octo_instance_dir import InstanceDir
+from octo_parameter_schema import GLOBAL_GROUP, PROGRESS_GROUP, RESULT_KEY
+from octo_step_console import LiveView, PlainView, QuietView, has_rich, is_foreground
+from octo_step_engine import Outcome
+from octo_step_events import read_events
+from octo_step_output import log_file_name
+from octo_step_status import count, duration_text, one_line
+from orchestrator.run_record import (
+    COMPLETED,
+    FAILED,
+    PENDING,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    RunRecord,
+    StepRecord,
+)
+
+SLOWEST: Final = 10
+"""So many of the steps are in the summary's table."""
+NAMED: Final = 20
+"""So many failures are told there, each with its error and its log."""
+
+PAUSED, INTERRUPTED = "paused", "interrupted"
+
+Groups = Mapping[str, Mapping[str, Any]]
+
+_log = logging.getLogger(__name__)
+
+
+class RunReport:
+    """Shows one call of a runner, and tells at its end what became of the run.
+
+    Args:
+        compiled: The compiled recipe.
+        json_output: Stdout is left to the result, as JSON.
+        quiet: Show what steps print and what goes wrong, no more.
+        instance: The directory of the instance.
+    """
+
+    def __init__(
+        self, compiled: Mapping[str, Any], *, json_output: bool, quiet: bool, instance: Path
+    ) -> None:
+        self._recipe = str(compiled["name"])
+        self._instance = instance
+        self._record = RunRecord(compiled["step_node_graph_dict"])
+        self._view = self._fitting_view(2 if json_output else 1, quiet)
+        self._left_out: frozenset[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._view.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._view.__exit__(kind, error, trace)
+
+    # --- while it runs ---
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show an event of the run; of one that goes on, read what was before."""
+        if event["event"] == "resume":
+            self._read_earlier(event["run_id"], event["seq"])
+        self._record.add(event)
+        self._view.event(event)
+
+    def output(self, step: str, data: bytes) -> None:
+        """Pass on what a step wrote. May be called from any thread."""
+        self._view.output(step, data)
+
+    def notice(self, text: str) -> None:
+        """Say something on stderr; a signal handler may call it."""
+        self._view.notice(text)
+
+    def ending(self, outcome: Outcome) -> None:
+        """Take the display away, and say in a line how the run ended, or why it rests."""
+        ended = self._ended(outcome)
+        reason = f": {one_line(outcome.reason)}" if outcome.reason else ""
+        took = duration_text(self._record.worked_s)
+        text = f"{self._recipe}: {_status(outcome)}{reason} ({ended.counts()}, {took})"
+        self._view.ending(text, bad=_status(outcome) in (FAILED, INTERRUPTED))
+
+    def _fitting_view(self, descriptor: int, quiet: bool) -> PlainView:
+        if quiet:
+            return QuietView(descriptor=descriptor)
+        if is_foreground(descriptor) and has_rich():
+            return LiveView(self._record.active, progress=self._progress, descriptor=descriptor)
+        return PlainView(descriptor=descriptor)
+
+    def _progress(self) -> tuple[int, int]:
+        """How many of the steps that this run performs are over, and how many there are."""
+        if self._left_out is None:
+            self._left_out = self._not_performed()
+        steps = self._record.steps.items()
+        performed = [step for name, step in steps if name not in self._left_out]
+        return sum(step.is_over for step in performed), len(performed)
+
+    def _not_performed(self) -> frozenset[str]:
+        """Steps that count as done, though nothing was heard of them."""
+        done = _done(self._read_file(), list(self._record.steps))
+        return frozenset(
+            n for n, step in self._record.steps.items() if n in done and step.status == PENDING
+        )
+
+    def _read_earlier(self, run_id: str, before: int | None = None) -> None:
+        """Take in the events of the run that are in the log already."""
+        try:
+            for event in read_events(self._instance):
+                if before is not None and event["seq"] >= before:
+                    break
+                if event["run_id"] == run_id:
+                    self._record.add(event)
+        except OctoError as error:  # the parameter file still tells which steps are done
+            _log.warning("what was before is not known: %s", error)
+
+    def _read_file(self) -> Groups:
+        return InstanceDir(self._instance).parameters.read()
+
+    # --- when it has ended ---
+
+    def result(self, outcome: Outcome) -> dict[str, Any]:
+        """What became of the run, as JSON can hold it.
+
+        `recipe`, `success`, `status` (completed, failed, paused, interrupted), `exit_code`,
+        `engine_state`, `reason`, `armed` (steps to be made safe), `run_id`, `instance`;
+        `started_at` and `ended_at` (UTC, ISO 8601) of the run, which may have been resumed, and
+        `execution_time_seconds`, without the time in which no engine ran it; the numbers
+        `total_steps`, `completed_steps`, `failed_steps`, `skipped_steps` (their `when` was false,
+        or they were left out), `pending_steps` (all others); and `steps`, by name, in the order in
+        which a serial run performs them:
+
+        - `status`: completed, failed, skipped, pending (not begun), retrying (waits for its next
+          attempt), paused or interrupted (begun, and not over)
+        - `attempts`, `started_at`, `duration_seconds` (of all attempts; null: not begun)
+        - `wall_seconds`, `cpu_seconds`, `peak_memory_bytes`: of the latest attempt; null: not known
+        - `error`: of the last failure; null: none. `result`: what it returned
+        - `log`: the file with what it printed; null: nothing
+        - `items`, of a step with `foreach`: numbers `total`, `completed`, and `failed`, their
+          errors by number
+        """
+        ended = self._ended(outcome)
+        record = self._record
+        return {
+            "recipe": self._recipe,
+            "success": outcome.engine_state == "COMPLETE_SUCCESS",
+            "status": _status(outcome),
+            "exit_code": outcome.exit_code,
+            "engine_state": outcome.engine_state,
+            "reason": outcome.reason,
+            "armed": list(outcome.armed),
+            "run_id": record.run_id,
+            "instance": str(self._instance),
+            "started_at": record.began or None,
+            "ended_at": record.ended or None,
+            "execution_time_seconds": round(record.worked_s, 6),
+            "total_steps": len(ended.statuses),
+            "completed_steps": ended.number(COMPLETED),
+            "failed_steps": ended.number(FAILED),
+            "skipped_steps": ended.number(SKIPPED),
+            "pending_steps": ended.pending,
+            "steps": {name: self._step(name, ended) for name in ended.statuses},
+        }
+
+    def summary(self, outcome: Outcome) -> str:
+        """The result for people: totals, the slowest steps, failures with their logs."""
+        return "\n".join(self._summary_lines(outcome))
+
+    def _ended(self, outcome: Outcome) -> _Ended:
+        """How the steps stand when nothing runs any more."""
+        groups = self._read_file()
+        if not self._record.run_id:  # it had ended before: nothing was heard of it
+            self._read_earlier(groups[GLOBAL_GROUP].get("run_id", ""))
+        done = _done(groups, list(self._record.steps))
+        # What the log doesn't tell was not performed in this run, or so long ago that it is gone.
+        untold = SKIPPED if self._record.is_whole else COMPLETED
+        statuses = {
+            name: untold if step.status == PENDING and name in done else _at_rest(step, outcome)
+            for name, step in self._record.steps.items()
+        }
+        return _Ended(statuses, groups)
+
+    def _step(self, name: str, ended: _Ended) -> dict[str, Any]:
+        step = self._record.steps[name]
+        found = {
+            "status": ended.statuses[name],
+            "attempts": step.attempts,
+            "started_at": step.began or None,
+            "duration_seconds": round(step.duration_s, 6) if step.began else None,
+            "wall_seconds": step.wall_s,
+            "cpu_seconds": step.cpu_s,
+            "peak_memory_bytes": step.peak_memory_bytes,
+            "error": step.error or None,
+            "result": ended.groups.get(name, {}).get(RESULT_KEY),
+            "log": self._log_of(name),
+        }
+        if step.items is not None:
+            failing = {str(number): error for number, error in sorted(step.failing.items())}
+            found["items"] = {
+                "total": step.items,
+                "completed": step.items_done,
+                "failed": failing,
+            }
+        return found
+
+    def _log_of(self, name: str) -> str | None:
+        path = self._instance / "logs" / log_file_name(name)
+        return str(path) if path.exists() else None
+
+    def _summary_lines(self, outcome: Outcome) -> Iterator[str]:
+        ended, record = self._ended(outcome), self._record
+        reason = f": {one_line(outcome.reason)}" if outcome.reason else ""
+        yield f"{self._recipe}: {_status(outcome)}{reason}"
+        yield f"  steps     {ended.counts()}"
+        yield f"  time      {duration_text(record.worked_s)}"
+        yield f"  run       {record.run_id}"
+        yield f"  instance  {self._instance}"
+        if outcome.armed:
+            yield f"  armed     {', '.join(outcome.armed)}"
+        yield from self._slowest(ended)
+        yield from self._failures(ended)
+
+    def _slowest(self, ended: _Ended) -> Iterator[str]:
+        begun = {name: step for name, step in self._record.steps.items() if step.began}
+        slowest = sorted(begun, key=lambda name: -begun[name].duration_s)[:SLOWEST]
+        rows: list[tuple[str, ...]] = [("step", "status", "attempts", "time", "cpu", "memory")]
+        for name in slowest:
+            step = begun[name]
+            cpu = "" if step.cpu_s is None else duration_text(step.cpu_s)
+            peak = step.peak_memory_bytes
+            memory = "" if peak is None else f"{peak / 2**20:.0f} MiB"
+            took = duration_text(step.duration_s)
+            rows.append((name, ended.statuses[name], str(step.attempts), took, cpu, memory))
+        if slowest:
+            yield "" if len(slowest) == len(begun) else f"\nthe {SLOWEST} slowest steps:"
+            yield from _table(rows)
+
+    def _failures(self, ended: _Ended) -> Iterator[str]:
+        failed = [name for name, status in ended.statuses.items() if status == FAILED]
+        if failed:
+            yield "\nfailed:"
+        for name in failed[:NAMED]:
+            step = self._record.steps[name]
+            places = {name: step.error}
+            places |= {f"{name}[{number}]": error for number, error in step.failing.items()}
+            for place, error in list(places.items())[:NAMED]:
+                yield f"  {place}: {one_line(error)}"
+                if log := self._log_of(place):
+                    yield f"    output: {os.path.relpath(log)}"
+        if len(failed) > NAMED:
+            yield f"  ... and {len(failed) - NAMED} more"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How the steps stand when nothing runs any more, and the groups of the parameter file."""
+
+    statuses: dict[str, str]
+    groups: Groups
+
+    def number(self, status: str) -> int:
+        return sum(each == status for each in self.statuses.values())
+
+    @property
+    def pending(self) -> int:
+        """The steps that are not over."""
+        return len(self.statuses) - sum(map(self.number, (COMPLETED, FAILED, SKIPPED)))
+
+    def counts(self) -> str:
+        """In words."""
+        numbers = {status: self.number(status) for status in (COMPLETED, FAILED, SKIPPED)}
+        numbers["not done"] = self.pending
+        told = ", ".join(f"{number} {what}" for what, number in numbers.items() if number)
+        return f"{count(len(self.statuses), 'step')}: {told}" if told else "no steps"
+
+
+def _status(outcome: Outcome) -> str:
+    """How the run stands, in a word."""
+    if outcome.interrupted:
+        return INTERRUPTED
+    ends = {"COMPLETE_SUCCESS": COMPLETED, "COMPLETE_ERROR": FAILED}
+    return ends.get(outcome.engine_state, PAUSED)
+
+
+def _at_rest(step: StepRecord, outcome: Outcome) -> str:
+    """The status of a step when no engine is at work any more."""
+    ended = outcome.engine_state.startswith("COMPLETE_")
+    if step.status == RUNNING:
+        return INTERRUPTED if ended or outcome.interrupted else PAUSED
+    return FAILED if step.status == RETRYING and ended else step.status
+
+
+def _done(groups: Groups, steps: list[str]) -> set[str]:
+    """The steps that count as done, as the parameter file says; it has a bit for each, in order."""
+    try:
+        bits = int(groups.get(PROGRESS_GROUP, {}).get("done_bits", "0"), 16)
+    except (TypeError, ValueError):  # edited by hand: `run` will say what is wrong
+        return set()
+    return {name for place, name in enumerate(steps) if bits >> place & 1}
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Columns as wide as need be; the first two to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            text.ljust(width) if place < 2 else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield f"  {'  '.join(cells)}".rstrip()
