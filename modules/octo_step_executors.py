@@ -26,9 +26,9 @@ from octo_step_hooks import (
     LibrarySource,
     NodeObjects,
     NodeSource,
-    failed,
     interrupted,
     perform,
+    refused,
 )
 from octo_step_output import Redirection, StepOutput, ThreadRedirection
 from octo_step_processes import own_descendants, still_running
@@ -267,7 +267,7 @@ class SerialExecutor(Executor):
         try:
             log = self._output.start(call.node)
         except OSError as exc:
-            return failed(call, f"its output can't be kept: {exc}")
+            return refused(call, f"its output can't be kept: {exc}")
         begun = monotonic()
         self._redirection.begin(log.fd)
         try:
@@ -335,7 +335,7 @@ class ThreadExecutor(Executor):
         try:
             self._redirection.begin(call.node)
         except OSError as exc:
-            return failed(call, f"its output can't be kept: {exc}")
+            return refused(call, f"its output can't be kept: {exc}")
         result = self._objects.perform(call.node, call.hook)
         self._redirection.end()
         if not self._closed:

@@ -74,7 +74,8 @@ class HookResult:
     `arrows` is set by a `step_advance` that succeeded (None if the node has no such hook), `answer`
     by a `step_probe`, `items` by a `step_items`, `output`, `skipped` and `facts` by a hook that
     returned a `StepResult`. `value` is what came back, as JSON can hold it: itself when short and
-    plain, else a short repr. `survivors` tells of processes that left the step's process group.
+    plain, else a short repr. `refused` says that the hook was not called, which is not its fault.
+    `survivors` tells of processes that left the step's process group.
     """
 
     node: str
@@ -91,6 +92,7 @@ class HookResult:
     duration_s: float = 0.0
     timed_out: bool = False
     interrupted: bool = False
+    refused: bool = False
     survivors: list[str] = field(default_factory=list)
 
 
@@ -230,6 +232,13 @@ def interrupted(call: HookCall, duration_s: float = 0.0) -> HookResult:
     """The result of a call that was broken off."""
     result = failed(call, "interrupted")
     result.interrupted, result.duration_s = True, duration_s
+    return result
+
+
+def refused(call: HookCall, why: str) -> HookResult:
+    """The result of a call that this machine could not even begin."""
+    result = failed(call, why)
+    result.refused = True
     return result
 
 

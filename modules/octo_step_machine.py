@@ -24,6 +24,7 @@ from octo_step_messages import (
     HookDone,
     HookFailed,
     HookInterrupted,
+    HookRefused,
     Instruction,
     JumpRequested,
     PauseRequested,
@@ -141,6 +142,9 @@ class StepMachine:
                 self._jump_requested(node)
             case HookInterrupted(node):
                 self._pause(f"interrupted in {self._landed(node).state} of {node}")
+            case HookRefused(node, reason):
+                self._landed(node).held = True
+                self._pause(f"{node}: {reason}")
             case ProbeAnswered(node, answer):
                 self._probe_answered(self._landed(node), answer)
         self._go_on()

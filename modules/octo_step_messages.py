@@ -51,6 +51,14 @@ class HookInterrupted:
 
 
 @dataclass(frozen=True, slots=True)
+class HookRefused:
+    """A hook was not called, for a reason that is not the node's, such as a full disk."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeAnswered:
     """`step_probe` said whether the interrupted hook had done its work; None: it failed."""
 
@@ -96,6 +104,7 @@ Event = (
     | HookDone
     | HookFailed
     | HookInterrupted
+    | HookRefused
     | ProbeAnswered
     | RetryDue
     | PauseRequested

@@ -14,6 +14,7 @@ from octo_step_messages import (
     HookDone,
     HookFailed,
     HookInterrupted,
+    HookRefused,
     ProbeAnswered,
     SetItems,
     SetResult,
@@ -26,6 +27,8 @@ def as_event(result: HookResult) -> Event:
         return HookInterrupted(result.node)
     if result.hook == "step_probe":
         return ProbeAnswered(result.node, None if result.error else result.answer)
+    if result.refused:
+        return HookRefused(result.node, str(result.error))
     if result.error is not None:
         return HookFailed(result.node, result.error, facts_of(result), random())
     return HookDone(

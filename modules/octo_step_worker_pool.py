@@ -26,7 +26,15 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Literal
 
-from octo_step_hooks import HookCall, HookResult, NodeSource, failed, interrupted, printable
+from octo_step_hooks import (
+    HookCall,
+    HookResult,
+    NodeSource,
+    failed,
+    interrupted,
+    printable,
+    refused,
+)
 from octo_step_output import NodeLog, StepOutput
 from octo_step_processes import GRACE_S, MARK, end_group
 
@@ -133,7 +141,7 @@ class WorkerPool:
                 worker = self._place(call.node)
             except OSError as exc:
                 self._queue.remove(call)
-                self._finished(failed(call, f"a worker process can't start: {exc}"))
+                self._finished(refused(call, f"a worker process can't start: {exc}"))
                 continue
             if worker is not None:
                 self._queue.remove(call)
@@ -155,7 +163,7 @@ class WorkerPool:
         try:
             log = self._output.start(call.node)
         except OSError as exc:
-            self._finished(failed(call, f"its output can't be kept: {exc}"))
+            self._finished(refused(call, f"its output can't be kept: {exc}"))
             return
         now = monotonic()
         deadline = None if call.timeout_s is None else now + STARTING_S

@@ -23,6 +23,7 @@ from octo_step_messages import (
     HookDone,
     HookFailed,
     HookInterrupted,
+    HookRefused,
     Instruction,
     PauseRequested,
     ProbeAnswered,
@@ -158,7 +159,7 @@ class CheckedMachine(StepMachine):
         self._check_tokens()
         self._check_ending(out)
         self._check_saving()
-        if isinstance(event, PauseRequested | StopRequested | HookInterrupted):
+        if isinstance(event, PauseRequested | StopRequested | HookInterrupted | HookRefused):
             self._to_rest = True
         return out
 
@@ -168,7 +169,7 @@ class CheckedMachine(StepMachine):
     def _check_calls(
         self, event: Event, out: list[Instruction], in_flight: set[str], ended: bool
     ) -> None:
-        if isinstance(event, HookDone | HookFailed | HookInterrupted | ProbeAnswered):
+        if isinstance(event, HookDone | HookFailed | HookInterrupted | HookRefused | ProbeAnswered):
             in_flight.discard(event.node)
         calls = [each for each in out if isinstance(each, CallHook)]
         assert not (calls and (ended or self._to_rest)), f"called when it was to rest: {calls}"

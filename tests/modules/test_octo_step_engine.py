@@ -491,6 +491,25 @@ def test_output_of_hooks_is_kept_and_shown(make_instance: MakeInstance) -> None:
     assert (instance.path / "logs" / "step_node_a.log").read_bytes() == b"".join(shown)
 
 
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+def test_where_output_cannot_be_kept_the_run_rests_and_says_why(
+    make_instance: MakeInstance, executor: str
+) -> None:
+    body = (
+        "    def step_entry(self):\n        print('printed')\n        return 0\n"
+        "    def step_execute(self):\n        print('printed')\n        return 0\n"
+    )
+    instance = make_instance(a=node_text("a", body, on_interrupt="ask"))
+    (instance.path / "logs").write_text("in the way")
+    outcome = StepEngine(instance, executor=executor).run()
+    assert outcome.engine_state == "INACTIVE"
+    assert outcome.reason.startswith("step_node_a: its output can't be kept: ")
+    assert str(instance.path / "logs") in outcome.reason
+    (instance.path / "logs").unlink()
+    assert ends(instance, executor=executor) == "COMPLETE_SUCCESS"
+    assert not {"step_error", "interrupted"} & {event["event"] for event in events(instance.path)}
+
+
 def test_attributes_of_a_node_last_through_its_turns(make_instance: MakeInstance) -> None:
     body = (
         "    n = 0\n"

@@ -211,10 +211,12 @@ def step_execute(self):
         assert Path.cwd() == before
         assert bench.executor.close() == []
 
-    def test_output_that_cannot_be_kept_is_an_error(self, bench_of: MakeBench) -> None:
-        bench = bench_of(a=doing("print('x')"))
+    def test_where_output_cannot_be_kept_a_hook_is_not_called(self, bench_of: MakeBench) -> None:
+        bench = bench_of(a=doing("open('called', 'w')"))
         (bench.directory / "logs").write_text("in the way")
         result = bench.call("a", "step_execute")
+        assert result.refused
+        assert not (bench.directory / "called").exists()
         assert result.error is not None
         assert result.error.startswith("its output can't be kept: ")
         assert "logs" in result.error

@@ -21,6 +21,7 @@ from octo_step_messages import (
     HookDone,
     HookFailed,
     HookInterrupted,
+    HookRefused,
     JumpRequested,
     PauseRequested,
     ProbeAnswered,
@@ -1193,6 +1194,17 @@ def test_a_hook_that_the_user_broke_off_is_treated_like_one_that_a_kill_did() ->
         again = reloaded(machine)
         assert again.start() == [then]
         assert the_report(again) == policy
+
+
+def test_a_hook_that_could_not_be_called_rests_and_has_neither_failed_nor_been_interrupted() -> (
+    None
+):
+    machine = started(chain("a", max_retries=0, on_interrupt="skip"))
+    assert machine.take(HookRefused("a", "no space")) == ["rest: a: no space"]
+    again = reloaded(machine)
+    assert again.start() == ["a.step_execute"]
+    assert not kinds(machine.said + again.said, "step_error")
+    assert not kinds(again.said, "interrupted")
 
 
 def test_what_was_interrupted_and_what_was_held_are_told_apart() -> None:

@@ -29,6 +29,7 @@ from octo_step_messages import (
     HookDone,
     HookFailed,
     HookInterrupted,
+    HookRefused,
     Instruction,
     JumpRequested,
     PauseRequested,
@@ -132,6 +133,9 @@ class Ledger:
             case HookInterrupted(name):
                 self._lands(name).lost = True
                 self.pause.add("interrupted")
+            case HookRefused(name):
+                self._lands(name)
+                self.pause.add("refused")
             case ProbeAnswered(name, answer):
                 visit = self._lands(name)
                 if answer == "done":
@@ -263,6 +267,8 @@ class Ledger:
                 assert self.steps - self.steps_at_start == self.limits.max_steps
             case "single":
                 assert self.limits.at_state
+            case _ if reason.endswith(": refused"):
+                assert "refused" in self.pause
             case _:
                 visit = self.visits[name.removeprefix("of ")]
                 assert visit.state == {"entry": "ENTER", "exit": "JUMP"}[kind]
@@ -532,7 +538,8 @@ class RunsOfRandomGraphs(RuleBasedStateMachine):
 
     def a_hook_comes_back(self, dice: Random) -> None:
         name = dice.choice(sorted(self.machine.in_flight))
-        fate = dice.choices(["done", "failed", "broken off"], weights=[20, 2, 1])[0]
+        fates = ["done", "failed", "broken off", "refused"]
+        fate = dice.choices(fates, weights=[40, 4, 2, 1])[0]
         calling = self.ledger.visits[name].calling
         if fate == "broken off":
             self.happens(HookInterrupted(name))
@@ -540,6 +547,8 @@ class RunsOfRandomGraphs(RuleBasedStateMachine):
             self.happens(ProbeAnswered(name, dice.choice(["done", "rerun", None])))
         elif fate == "failed":
             self.happens(HookFailed(name, "it failed"))
+        elif fate == "refused":
+            self.happens(HookRefused(name, "refused"))
         elif calling == "step_advance":
             self.happens(HookDone(name, random_choice(dice, self.graph, name)))
         else:

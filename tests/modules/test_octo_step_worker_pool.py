@@ -112,6 +112,7 @@ class TestWorkerProcess:
     ) -> None:
         monkeypatch.setattr(sys, "executable", "/missing/python")
         result = make_bench("processes", a=returning("0")).call("a", "step_execute")
+        assert result.refused
         assert result.error is not None
         assert result.error.startswith("a worker process can't start: ")
         assert "/missing/python" in result.error
