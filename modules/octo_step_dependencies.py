@@ -47,13 +47,14 @@ class DependencyMachine(StepMachine):
             for node in graph.nodes.values()
             if node.error_arrow_key
         }
-        self.state.done |= graph.bits(name for name, node in graph.nodes.items() if not node.active)
         self._survey()
 
     # --- what can be entered ---
 
     def _survey(self) -> None:
         """Find out from the state which nodes can be entered, and what the others wait for."""
+        nodes = self.graph.nodes
+        self.state.done |= self.graph.bits(name for name in nodes if not nodes[name].active)
         self._to_enter: list[tuple[int, int]] = []  # a heap of (place in the graph, item)
         self._missing: dict[str, int] = {}
         self._items: dict[str, _Items] = {}
@@ -123,7 +124,8 @@ class DependencyMachine(StepMachine):
     # --- where it differs from following arrows ---
 
     def _enter_first(self) -> None:
-        """Nothing: `_admit` enters whatever can be."""
+        """See anew what can be entered: the run may have been opened again since it was loaded."""
+        self._survey()
 
     def _waits(self, token: Token) -> bool:
         return token.failed or token.items is not None
