@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from octo_step_graph import StepGraph
-from octo_step_status import Status, duration_text, local_time, one_line
+from octo_step_status import Status, count, duration_text, local_time, one_line
 
 Event = dict[str, Any]
 Fate = Literal["done", "failed", "skipped"]
@@ -75,6 +75,10 @@ def _words_of_run(event: Event) -> str:
             return "run goes on after a crash"
         case {"event": "resume"}:
             return "run goes on"
+        case {"event": "reopened"}:
+            return "opened again: what failed is tried again"
+        case {"event": "items", "count": number}:
+            return f"is performed for {count(number, 'item')}"
         case {"event": "pause", "reason": reason}:
             return f"paused: {reason}" if reason else "paused"
         case {"event": "jump", "left": left}:

@@ -103,6 +103,22 @@ def test_processes_that_outlived_a_time_out_are_named(capfd: Capture) -> None:
     assert "\n    pid 7 (sleep): killed\n" in capfd.readouterr().out
 
 
+def test_a_node_that_leads_nowhere_or_was_skipped(capfd: Capture) -> None:
+    with PlainView() as view:
+        view.event(state("a", "EXECUTE", skipped=True))
+        view.event(state("a", "JUMP"))
+        view.event(state("a", "JUMP"))
+    out = re.sub(r", [\d.]+ ms", "", capfd.readouterr().out)
+    assert out == "==> a: skipped\n==> a: done\n"
+
+
+def test_a_view_may_leave_stdout_to_others(capfd: Capture) -> None:
+    with PlainView(descriptor=2) as view:
+        view.output("a", b"printed\n")
+        view.say("seen")
+    assert tuple(capfd.readouterr()) == ("", "printed\n==> seen\n")
+
+
 def test_an_error_text_cant_play_with_the_terminal(capfd: Capture) -> None:
     with PlainView() as view:
         view.event(failure("a", "\x1b[2Jgone\x07", traceback="T\n  \x1b]0;title\x07"))
@@ -240,6 +256,16 @@ def test_the_display_shows_what_is_active_and_how_much_is_done(capfd: Capture) -
         view.ending("paused", bad=False)
     shown = screen(out + capfd.readouterr().out)
     assert shown[-2:] == ["==> paused", ""] and not any("attempt" in line for line in shown)
+
+
+def test_a_bar_shows_the_progress_where_it_can_be_told(capfd: Capture) -> None:
+    out = ""
+    with LiveView(list, progress=lambda: (3, 4)):
+        deadline = time.monotonic() + 60
+        while "done" not in (out := out + capfd.readouterr().out):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert re.search(r"━{17}.*3 of 4 steps done, \d\.\d s", out)
 
 
 def test_a_node_that_follows_itself_is_timed_anew(
