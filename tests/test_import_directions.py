@@ -21,7 +21,8 @@ ARROWS = {
     # leaves
     "octo_errors": "",
     "octo_json_strict": "",
-    "octo_atomic_file": "",
+    "octo_spare_file": "",
+    "octo_atomic_file": "octo_spare_file",
     "octo_parameter_schema": "",
     "octo_step_problem": "",
     "octo_launcher": "",
@@ -82,12 +83,16 @@ ARROWS = {
 
 ORCHESTRATOR = {
     "orchestrator": "recipe_compiler",
+    "dependency_graph": "",
     "recipe_document": "",
     "recipe_yaml": "recipe_document",
     "recipe_cache": "recipe_yaml",
     "recipe_kinds": "",
     "recipe_model": "recipe_document recipe_kinds",
     "recipe_inputs": "",
+    "recipe_signatures": "",
+    "recipe_modules": "recipe_signatures scriptlets",
+    "recipe_values": "",
     "recipe_check_calls": "recipe_model recipe_modules",
     "recipe_check_templates": "dependency_graph recipe_model recipe_values",
     "recipe_check": "dependency_graph recipe_cache recipe_check_calls recipe_check_templates"

@@ -1,0 +1,215 @@
+"""What can be called in a module, and with what, as its source says: nothing of it is run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from inspect import Parameter as P
+from typing import Any
+
+__all__ = ["Outline", "Target", "target_of"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a step calls, as far as it is known without calling it.
+
+    Attributes:
+        is_callable: False where it is certain that it can't be called.
+        is_scriptlet: Whether it is certain that it is a class with a method `run`.
+        signature: What a call takes; None where that isn't known, and for scriptlets. Annotations
+            are texts where they come from source.
+        parameters: What a scriptlet declares: name -> whether it must be given; None where it
+            declares nothing, or nothing that is known.
+    """
+
+    is_callable: bool = True
+    is_scriptlet: bool = False
+    signature: inspect.Signature | None = None
+    parameters: Mapping[str, bool] | None = None
+
+
+UNKNOWN = Target()
+
+
+def target_of(value: object) -> Target:
+    """The same of an object of a module that is loaded."""
+    if not callable(value):
+        return Target(is_callable=False)
+    if isinstance(value, type) and callable(getattr(value, "run", None)):
+        return Target(is_scriptlet=True)
+    try:
+        return Target(signature=inspect.signature(value))
+    except (ValueError, TypeError):
+        return UNKNOWN
+
+
+class Outline:
+    """The names at the top level of a module's source.
+
+    Raises:
+        SyntaxError: The source is none.
+    """
+
+    def __init__(self, source: bytes, file: str) -> None:
+        self._bound: dict[str, ast.AST] = {}
+        tree = ast.parse(source, file)
+        self._is_open = any(map(_makes_names, ast.walk(tree)))
+        for name, node in _bindings(tree.body):
+            self._bound[name] = node
+            self._is_open |= name in ("*", "__getattr__")
+
+    def names(self) -> list[str]:
+        """The names that are certain."""
+        return [name for name in self._bound if name != "*"]
+
+    def target(self, name: str) -> Target | None:
+        """What the module has under a name; None where it is certain that there is nothing."""
+        first, _, rest = name.partition(".")
+        node = self._bound.get(first)
+        if node is None:
+            return UNKNOWN if self._is_open else None
+        return UNKNOWN if rest else _target(node)
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+_MAKERS = {"globals", "vars", "locals", "exec", "setattr"}
+
+
+def _makes_names(node: ast.AST) -> bool:
+    """Can it give the module names that don't stand in its source?"""
+    if isinstance(node, ast.Attribute):
+        return (
+            node.attr == "modules" and isinstance(node.value, ast.Name) and node.value.id == "sys"
+        )
+    return isinstance(node, ast.Name | ast.Global) and bool(
+        _MAKERS & {node.id} if isinstance(node, ast.Name) else node.names
+    )
+
+
+def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
+    """What statements bind, in their order; what is bound to a name last, counts."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                whole = isinstance(node, ast.ImportFrom) or alias.asname
+                yield alias.asname or (alias.name if whole else alias.name.split(".")[0]), node
+            continue
+        for each in _names_stored(node):
+            value = getattr(node, "value", None) if isinstance(node, ast.Assign) else None
+            yield each, value or node
+        for inner in _blocks(node):
+            yield from _bindings(inner)
+
+
+def _names_stored(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement itself binds, not those in the blocks below it."""
+    waiting: list[ast.AST] = [
+        each
+        for each in ast.iter_child_nodes(node)
+        if not isinstance(each, ast.stmt | ast.ExceptHandler | ast.match_case)
+    ]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            yield each.id
+        elif not isinstance(each, ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(each))
+
+
+def _blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
+    for key in ("body", "orelse", "finalbody"):
+        yield getattr(node, key, [])
+    for inner in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+        yield inner.body
+
+
+# --- what they are --------------------------------------------------------------------------------
+
+_TRANSPARENT = {"register_scriptlet", "cache", "lru_cache", "final", "override"}
+"""Decorators whose result is called as what they decorate is."""
+
+
+def _target(node: ast.AST) -> Target:
+    match node:
+        case ast.Constant() | ast.JoinedStr() | ast.List() | ast.Dict() | ast.Set() | ast.Tuple():
+            return Target(is_callable=False)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() if _is_plain(node):
+            return Target(signature=_signature(node.args))
+        case ast.ClassDef() if _is_plain(node):
+            return _class(node)
+    return UNKNOWN
+
+
+def _is_plain(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    for each in node.decorator_list:
+        called = each.func if isinstance(each, ast.Call) else each
+        if getattr(called, "attr", getattr(called, "id", "")) not in _TRANSPARENT:
+            return False
+    return True
+
+
+def _class(node: ast.ClassDef) -> Target:
+    members = dict(_bindings(node.body))
+    if isinstance(members.get("run"), ast.FunctionDef | ast.AsyncFunctionDef):
+        return Target(is_scriptlet=True, parameters=_declared(members.get("parameters")))
+    if node.keywords or "run" in members or any(ast.unparse(e) != "object" for e in node.bases):
+        return UNKNOWN
+    if {"__new__", "__call__"} & members.keys() or not members.keys().isdisjoint({"__slots__"}):
+        return UNKNOWN
+    init = members.get("__init__")
+    if init is None:
+        return Target(signature=inspect.Signature())
+    if isinstance(init, ast.FunctionDef) and not init.decorator_list:
+        return Target(signature=_signature(init.args, skip=1))
+    return UNKNOWN
+
+
+def _declared(value: ast.AST | None) -> dict[str, bool] | None:
+    """A literal `parameters = {"source": str, "limit": Parameter(int, default=10)}`."""
+    if not isinstance(value, ast.Dict):
+        return None
+    found = {}
+    for key, each in zip(value.keys, value.values, strict=True):
+        if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+            return None
+        found[key.value] = not (
+            isinstance(each, ast.Call)
+            and (len(each.args) > 1 or any(word.arg in ("default", None) for word in each.keywords))
+        )
+    return found
+
+
+def _signature(args: ast.arguments, skip: int = 0) -> inspect.Signature:
+    """The signature of a `def`, without the parameters that a call fills by itself."""
+    positional = [
+        *((each, P.POSITIONAL_ONLY) for each in args.posonlyargs),
+        *((each, P.POSITIONAL_OR_KEYWORD) for each in args.args),
+    ]
+    without = len(positional) - len(args.defaults)
+    found = [
+        _parameter(each, kind, None if place < without else args.defaults[place - without])
+        for place, (each, kind) in enumerate(positional)
+    ][skip:]
+    if args.vararg is not None:
+        found.append(_parameter(args.vararg, P.VAR_POSITIONAL, None))
+    for each, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
+        found.append(_parameter(each, P.KEYWORD_ONLY, default))
+    if args.kwarg is not None:
+        found.append(_parameter(args.kwarg, P.VAR_KEYWORD, None))
+    return inspect.Signature(found)
+
+
+def _parameter(argument: ast.arg, kind: Any, default: ast.expr | None) -> P:
+    return P(
+        argument.arg,
+        kind,
+        default=P.empty if default is None else default,
+        annotation=P.empty if argument.annotation is None else ast.unparse(argument.annotation),
+    )
