@@ -6,6 +6,7 @@ Rules that hold:
   place of the file. Whoever opens the file, at any instant, reads one version whole.
 - The temporary file is made afresh: what lies there (from a writer that was killed, or planted) is
   removed, never followed and never written to. Only one writer may be at work, so callers lock.
+- A file that is replaced often is not made anew each time: see `octo_spare_file`.
 - Mode and, as far as the system allows it, owner of the file that is replaced are kept.
 - Only regular files are read and replaced. A FIFO, a directory, a symbolic link is an error.
 
@@ -21,6 +22,8 @@ import errno
 import os
 import stat
 import time
+
+from octo_spare_file import SPARE_SUFFIX, is_spare_worthwhile, keep_as_spare, rewrite_spare
 
 TYPE_CHECKING = False  # as in typing, which is slow to load too
 if TYPE_CHECKING:
@@ -82,7 +85,9 @@ def holds(path: str, data: bytes) -> bool:
         _close(descriptor)
 
 
-def replace_file(path: str, data: bytes, like: os.stat_result | None, *, sync: bool) -> None:
+def replace_file(
+    path: str, data: bytes, like: os.stat_result | None, *, sync: bool, often: bool = False
+) -> None:
     """Put a file with this content in the place of `path`, or where nothing is.
 
     Killed at any instant, it leaves the old file or the new one, and perhaps a temporary file that
@@ -94,13 +99,15 @@ def replace_file(path: str, data: bytes, like: os.stat_result | None, *, sync: b
         data: What it shall hold.
         like: The file whose mode and owner it shall have; None: what the umask says.
         sync: Return only when it is on disk, where it survives a loss of power.
+        often: It is replaced again and again: with `prepare_exchange`, a spare is kept.
     """
+    replace = _replace_often if often else _replace
     if not sync:
-        _replace(path, data, like, sync)
+        replace(path, data, like, sync)
         return
     directory = _open_directory(path)
     try:
-        _replace(path, data, like, sync)
+        replace(path, data, like, sync)
         if directory is not None:
             sync_descriptor(directory)
     finally:
@@ -108,7 +115,23 @@ def replace_file(path: str, data: bytes, like: os.stat_result | None, *, sync: b
             _close(directory)
 
 
-def _replace(path: str, data: bytes, like: os.stat_result | None, sync: bool) -> None:
+def _replace_often(path: str, data: bytes, like: os.stat_result | None, sync: bool) -> None:
+    if not is_spare_worthwhile(path) or _exchange is None or like is None:
+        _replace(path, data, like, sync)
+        return
+    written = rewrite_spare(path, data, like, sync=sync)
+    if not (written and _exchange(path + SPARE_SUFFIX, path)):
+        _replace(path, data, like, sync, keep=True)
+
+
+def _replace(
+    path: str,
+    data: bytes,
+    like: os.stat_result | None,
+    sync: bool,
+    keep: bool = False,
+) -> None:
+    """Make a new file and put it in place; the old one is removed, or kept as a spare."""
     temporary = path + TEMPORARY_SUFFIX
     descriptor = _create(temporary, 0o666 if like is None else stat.S_IMODE(like.st_mode))
     try:
@@ -120,13 +143,14 @@ def _replace(path: str, data: bytes, like: os.stat_result | None, sync: bool) ->
                 sync_descriptor(descriptor)
         finally:
             os.close(descriptor)
-        if sync or _exchange is None or not _exchange(temporary, path):
+        if (sync and not keep) or _exchange is None or not _exchange(temporary, path):
             _rename(temporary, path)
             return
     except BaseException:
         _remove(temporary)
         raise
-    _remove(temporary)  # the old file, after the exchange
+    if not (keep and keep_as_spare(temporary, path)):
+        _remove(temporary)  # the old file, after the exchange
 
 
 def create_file(path: str, data: bytes) -> bool:

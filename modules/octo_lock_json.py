@@ -33,6 +33,7 @@ from octo_errors import LockFileError, ParameterFileError, ParameterValueError, 
 from octo_json_groups import Groups, GroupsText, fill_missing
 from octo_json_strict import JsonTextError, JsonValueError
 from octo_lock import DEFAULT_TIMEOUT, FileLock, held_here
+from octo_spare_file import remove_spare
 
 TYPE_CHECKING = False  # as in typing, which is slow to load too
 if TYPE_CHECKING:
@@ -180,16 +181,17 @@ class LockedJsonFile:
             time.sleep(WAIT_INTERVAL)
 
     def sync(self) -> None:
-        """Make the safety copy equal to the file: for the end of a run, or a long rest.
+        """Leave the file alone for long, as at the end of a run: make the safety copy equal to it.
 
-        With "power", and where there is no file yet, there is nothing to do.
+        With "power", and where there is no file yet, there is nothing to copy.
 
         Raises:
             LockTimeoutError, LockFileError, ParameterFileError: as `transaction`.
         """
-        if self.durability == "power":
-            return
         with self._lock:
+            remove_spare(self.path)
+            if self.durability == "power":
+                return
             try:
                 text, status = self._current()
                 replace_file(self.safety_copy, text.source, status, sync=True)
@@ -308,7 +310,7 @@ class LockedJsonFile:
             power = self.durability == "power"
             if not power and self._copy_is_old():
                 replace_file(self.safety_copy, data, like, sync=True)
-            replace_file(self.path, data, like, sync=power)
+            replace_file(self.path, data, like, sync=power, often=True)
         except OSError as error:
             raise self._unusable("written", error) from error
 

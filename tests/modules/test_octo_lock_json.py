@@ -517,6 +517,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         done.append("directory" if is_directory else "file")
 
     monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "fdatasync", note)
     yield done
 
 

@@ -199,7 +199,7 @@ class ParameterStore(RuleBasedStateMachine):
     @invariant()
     def nothing_lies_about(self) -> None:
         allowed = {*map(Path, self.names), Path(self.files["one"].safety_copy)}
-        allowed.add(self.path.with_name(self.path.name + ".backup.tmp"))
+        allowed |= {self.path.with_name(self.path.name + end) for end in (".backup.tmp", ".spare")}
         assert set(self.directory.iterdir()) <= allowed
 
 

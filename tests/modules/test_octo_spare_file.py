@@ -1,0 +1,170 @@
+"""Spares: written again while nobody can see it, never followed elsewhere, gone in the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import octo_atomic_file
+import octo_spare_file
+from octo_atomic_file import prepare_exchange, read_file, replace_file
+from octo_spare_file import SPARE_SUFFIX, WORTHWHILE
+from tests.modules.parameter_support import Python
+
+pytestmark = pytest.mark.skipif(
+    not octo_spare_file._HAS_LEASES, reason="needs leases, as Linux has"
+)
+
+WRITER = f"""
+import os
+from octo_atomic_file import prepare_exchange, read_file, replace_file
+prepare_exchange()
+for number in range({WORTHWHILE + 3}):
+    status = read_file("state.json")[1]
+    replace_file(os.path.abspath("state.json"), b"new", status, sync=False, often=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that this process has replaced often enough to keep a spare."""
+    monkeypatch.setattr(octo_spare_file, "_replaced", {})
+    monkeypatch.setattr(octo_spare_file, "_kept", set())
+    prepare_exchange()
+    path = tmp_path / "state.json"
+    path.write_text("made by hand")
+    for number in range(WORTHWHILE + 1):
+        assert not spare(path).exists()
+        put(path, f"version {number}")
+    yield path
+
+
+def put(path: Path, text: str, *, sync: bool = False) -> None:
+    replace_file(str(path), text.encode(), read_file(str(path))[1], sync=sync, often=True)
+
+
+def spare(path: Path) -> Path:
+    return path.with_name(path.name + SPARE_SUFFIX)
+
+
+def names(path: Path) -> set[str]:
+    return {each.name for each in path.parent.iterdir()}
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_two_files_take_turns(path: Path, sync: bool) -> None:
+    files = {path.stat().st_ino, spare(path).stat().st_ino}
+    for text in ("short", "longer than before", "s", "x" * 1_000_000, "short again"):
+        put(path, text, sync=sync)
+        assert path.read_text() == text
+        assert {path.stat().st_ino, spare(path).stat().st_ino} == files
+
+
+def test_who_has_an_old_version_open_reads_it_whole(path: Path) -> None:
+    with path.open() as reader:
+        whole = path.read_text()
+        for number in range(5):
+            put(path, f"newer {number}")
+        assert reader.read() == whole
+    assert path.read_text() == "newer 4"
+
+
+def test_the_spare_is_not_written_while_anybody_has_it_open(path: Path) -> None:
+    old = spare(path).read_text()
+    with spare(path).open() as reader:
+        put(path, "new")
+        assert reader.read() == old
+
+
+def test_readers_by_either_name_see_whole_versions(path: Path) -> None:
+    code = f"""
+    print("ready", flush=True)
+    seen = 0
+    while True:
+        for name in ({str(path)!r}, {str(spare(path))!r}):
+            try:
+                with open(name) as file:
+                    text = file.read()
+            except FileNotFoundError:
+                continue
+            assert text == text[0] * len(text), (len(text), set(text))
+            if text[0] == "z":
+                raise SystemExit
+    """
+    put(path, "a" * 300_000)
+    put(path, "a" * 300_000)
+    with Python(code, cwd=path.parent) as reader:
+        assert reader.line() == "ready"
+        for number in range(1500):
+            put(path, "abcdef"[number % 6] * (300_000 - number % 7 * 40_000))
+        put(path, "z" * 300_000)
+        assert reader.output() == ""
+    assert names(path) == {path.name, spare(path).name}
+
+
+def test_what_was_planted_as_a_spare_is_not_written_to(path: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for plant in (
+        lambda name: name.symlink_to(victim),
+        lambda name: name.hardlink_to(victim),
+        os.mkfifo,
+        os.mkdir,
+    ):
+        spare(path).unlink()
+        plant(spare(path))
+        for number in range(3):
+            put(path, f"new {number}")
+            assert victim.read_text() == "precious"
+            assert path.read_text() == f"new {number}"
+        if spare(path).is_dir():
+            spare(path).rmdir()
+            put(path, "makes a spare again")
+
+
+def test_a_spare_with_another_mode_will_not_do(path: Path) -> None:
+    path.chmod(0o600)
+    for number in range(4):
+        put(path, f"private {number}")
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_leases_files_are_made_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(octo_spare_file, "_HAS_LEASES", False)
+    for number in range(3):
+        put(path, f"new {number}")
+        assert path.read_text() == f"new {number}"
+
+
+def test_where_names_cannot_be_exchanged_the_file_is_renamed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(octo_atomic_file, "_exchange", lambda one, other: False)
+    for number in range(3):
+        put(path, f"new {number}")
+        assert path.read_text() == f"new {number}"
+
+
+def test_a_spare_goes_with_the_process_that_kept_it(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("made by hand")
+    with Python(f"{WRITER}\nprint('done', flush=True)\ninput()", cwd=tmp_path) as other:
+        assert other.line() == "done"
+        assert names(path) == {path.name, spare(path).name}
+        other.go_on()
+        other.output()
+    assert names(path) == {path.name}
+
+
+def test_what_a_killed_process_left_goes_with_the_next_replacement(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("made by hand")
+    with Python(f"{WRITER}\nprint('done', flush=True)\ninput()", cwd=tmp_path) as other:
+        assert other.line() == "done"
+        other.killed()
+    assert names(path) == {path.name, spare(path).name}
+    put(path, "new")
+    assert names(path) == {path.name}
