@@ -106,8 +106,11 @@ ORCHESTRATOR = {
     "scriptlets.resources": "",
     "scriptlets.lifecycle": "scriptlets.base scriptlets.calls scriptlets.parameters",
     "scriptlets.outcomes": "scriptlets.lifecycle",
-    "scriptlets.registry": "scriptlets.lifecycle",
-    "scriptlets.framework": "scriptlets.registry",
+    "scriptlets.references": "",
+    "scriptlets.registry": "scriptlets.lifecycle scriptlets.references",
+    "scriptlets.steps": "context scriptlets.outcomes scriptlets.references scriptlets.resources",
+    "scriptlets.execution": "dependency_graph scriptlets.registry scriptlets.steps",
+    "scriptlets.framework": "scriptlets.execution",
     "context_history": "",
     "context_watch": "",
     "context": "context_history context_watch",
@@ -132,6 +135,7 @@ LATE = {
     "recipe_cache",
     "recipe_check_calls",
     "recipe_check_templates",
+    "scriptlets.framework",
 }
 """They import some of the project inside functions, to start without it. Nobody else may."""
 
