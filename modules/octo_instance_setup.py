@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from octo_atomic_file import replace_file
+from octo_atomic_file import read_file, replace_file
 from octo_errors import InstanceError
 from octo_instance_dir import InstanceDir
 from octo_parameter_schema import (
@@ -18,6 +18,7 @@ from octo_parameter_schema import (
     FORMAT,
     FORMAT_KEY,
     GLOBAL_GROUP,
+    LOCK_FILE_NAME,
     PARAMETER_FILE_NAME,
     REVISION_KEY,
 )
@@ -56,23 +57,32 @@ def make_instance(path: str | Path, program: Program) -> InstanceDir:
     try:
         _make_directory(target, program)
     except OSError as error:
-        raise InstanceError(
-            f"{target}: can't be made: {error.strerror or error}",
-            hint="choose a directory that you may write to",
-        ) from error
+        raise _unusable(target, error) from error
     return InstanceDir(target)
 
 
 def _free_place(path: str | Path) -> Path:
     target = Path(path).absolute()
-    if (target / PARAMETER_FILE_NAME).exists():
+    try:
+        is_instance = os.path.lexists(target / PARAMETER_FILE_NAME)
+        is_free = not target.exists() or target.is_dir()
+    except OSError as error:
+        raise _unusable(target, error) from error
+    if is_instance:
         raise InstanceError(
             f"{target} is an instance already",
             hint="`run` starts it, `reset` puts its state away and begins anew",
         )
-    if target.exists() and not target.is_dir():
+    if not is_free:
         raise InstanceError(f"{target} exists, and is no directory", hint="choose another name")
     return target
+
+
+def _unusable(target: Path, error: OSError) -> InstanceError:
+    return InstanceError(
+        f"{target}: can't be made: {error.strerror or error}",
+        hint="choose a directory that you may write to",
+    )
 
 
 def reset_instance(instance: InstanceDir, program: Program | None = None) -> Path:
@@ -135,7 +145,6 @@ def _make_directory(target: Path, program: Program) -> None:
             mode = (building / name).stat().st_mode
             (building / name).chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
         program.pin(building)
-        pins = sorted(file.name for file in building.iterdir() if file.name not in LAUNCHERS)
         with open_parameters(building).transaction() as data:
             data.update(_initial_parameters(target, program))
         if not target.exists():
@@ -143,14 +152,24 @@ def _make_directory(target: Path, program: Program) -> None:
             return
         # The user's own directory stays as it is; the parameter file, which makes it an instance,
         # comes last.
-        names = [*LAUNCHERS, *pins, PARAMETER_FILE_NAME]
-        clash = [name for name in names if (target / name).exists()]
+        (building / LOCK_FILE_NAME).unlink()
+        names = sorted(file.name for file in building.iterdir() if file.name != PARAMETER_FILE_NAME)
+        names.append(PARAMETER_FILE_NAME)
+        clash = [name for name in names if _is_in_the_way(target / name, building / name)]
         if clash:
             raise InstanceError(f"{target} has a file {clash[0]} already", hint="move it away")
         for name in names:
             (building / name).rename(target / name)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _is_in_the_way(there: Path, ours: Path) -> bool:
+    """Whether something else than the same file lies there, which a killed process has left."""
+    try:
+        return os.path.lexists(there) and read_file(str(there))[0] != ours.read_bytes()
+    except OSError:
+        return True
 
 
 def _launcher(name: str) -> bytes:

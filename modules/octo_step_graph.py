@@ -275,7 +275,9 @@ def build_graph(
         for arrow in list(node.arrows.values()):
             if not _leads_somewhere(arrow, made, broken, reports[name]):
                 del node.arrows[arrow.key]
-    checks = _StructureChecks(nodes, made, reports, bool(broken) or _any_error(problems))
+    library = Reporter(problems, next(iter(nodes.values())).file.parent)
+    incomplete = bool(broken) or _any_error(problems)
+    checks = _StructureChecks(nodes, made, reports, library, incomplete)
     starts = checks.first_nodes(first)
     graph = StepGraph(made, starts[0])
     checks.reachability(graph, starts, chosen=first is not None)
@@ -406,6 +408,7 @@ class _StructureChecks:
     """The checks that take more than one node; each reports what it finds.
 
     Attributes:
+        library: For what no node is to blame for.
         incomplete: Some nodes or arrows are missing because of errors already reported.
         leading: For each node, the other nodes that have an arrow to it, open or not.
     """
@@ -413,6 +416,7 @@ class _StructureChecks:
     declared: Mapping[str, NodeDeclaration]
     nodes: Mapping[str, Node]
     reports: Mapping[str, Reporter]
+    library: Reporter
     incomplete: bool
     leading: dict[str, list[str]] = field(init=False)
 
@@ -437,9 +441,8 @@ class _StructureChecks:
     def _check_chosen(self, chosen: str) -> None:
         node = self.nodes.get(chosen)
         if node is None:
-            some = next(iter(self.reports.values()))
             message = f"there is no node {chosen!r} to start with"
-            some.error(message, hint=did_you_mean(chosen, self.nodes))
+            self.library.error(message, hint=did_you_mean(chosen, self.nodes))
         elif not node.active:
             message = f"{chosen!r} is to be the first node, and is not active"
             self.reports[chosen].error(message, GRAPH_DICT, chosen, _ACTIVE)

@@ -292,6 +292,12 @@ def _appended(work: Path, calls: int, events_each: int = 1) -> Iterator[Any]:
 # --- instances ------------------------------------------------------------------------------------
 
 
+def created(work: Path) -> Iterator[Any]:
+    """An instance of the library is made."""
+    create_instance(work / INSTANCE, library_of(work))
+    yield
+
+
 def reset(work: Path) -> Iterator[Any]:
     """The old state is put away, and all begins anew."""
     made = InstanceDir(work / INSTANCE)
@@ -435,7 +441,7 @@ _NAMED = {
         *(create, create_by_update, update, increment, transactions, synced),
         *(repair, repair_from_defaults, command_update, command_repair),
         *(append, rotate, mend),
-        *(reset, run, timed_run, run_fresh, command_run, command),
+        *(created, reset, run, timed_run, run_fresh, command_run, command),
         *(grow, append_much),
         *(use_parameters, use_events, repair_and_use),
     )

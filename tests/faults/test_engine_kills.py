@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from octo_parameter_schema import PARAMETER_FILE_NAME
 from tests.faults.bench import KILLED, Bench
 from tests.faults.laboratory import Laboratory
 from tests.faults.runs import RUNS, Stand, by_node, events, ledger, write_library
@@ -60,17 +61,18 @@ def test_a_kill_before_a_change_of_the_files_of_a_step_repeats_one_hook_at_most(
         check(bench, clean, "single")
 
 
+@pytest.mark.parametrize("before", ["nothing", "empty"])
 def test_a_kill_while_an_instance_is_made_leaves_none_or_a_whole_one(
-    tracer: Laboratory, work: Path
+    tracer: Laboratory, work: Path, before: str
 ) -> None:
     write_library(work, RUNS["quiet"].library)
-    bench = Bench(tracer, work, "nothing")
+    bench = Bench(tracer, work, before)
     seen = set()
-    for outcome in bench.kills("instance", changes_only=True):
-        made = (work / INSTANCE).exists()
+    for outcome in bench.kills("created", changes_only=True):
+        made = (work / INSTANCE / PARAMETER_FILE_NAME).exists()
         seen.add(made)
         if not made:
-            bench.must("instance")
+            bench.must("created")
         assert bench.must("run").acknowledged == ["COMPLETE_SUCCESS"], outcome
         assert not bench.strays(), outcome
     assert seen == {False, True}

@@ -212,7 +212,7 @@ def test_a_value_makes_a_round_trip_or_is_refused_and_nothing_is_written(
         assert json.loads((tmp_path / PARAMETER_FILE_NAME).read_bytes())["group"]["key"] == value
         assert open_parameters(tmp_path).read()["group"]["key"] == value
     else:
-        with pytest.raises(ParameterValueError, match="'?group'?"):
+        with pytest.raises(ParameterValueError, match="group"):
             store.update_json_dict(*call, value)
         assert (tmp_path / PARAMETER_FILE_NAME).read_bytes() == before
 

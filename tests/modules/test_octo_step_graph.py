@@ -355,6 +355,7 @@ def test_a_chosen_first_node_must_exist_and_be_active() -> None:
     problem = only_problem(declare("start"), first="strat")
     assert "there is no node 'strat' to start with" in problem.message
     assert problem.hint == "did you mean 'start'?"
+    assert problem.place == str(FILE.parent)
     off = declare("a", active_node_step_bool=0)
     assert "'a' is to be the first node, and is not active" in only_problem(off, first="a").message
 
