@@ -20,7 +20,7 @@ from octo_step_graph import StepGraph, library_error, library_graph
 from octo_step_hooks import LibrarySource, NodeSource
 from octo_step_lib import Problem, load_library
 
-KINDS = {"recipe": "orchestrator.recipe_program"}
+KINDS = {"recipe": "orchestrator.recipe_program", "scriptlets": "scriptlets.steps"}
 """The module that loads each kind but a library, with `load_program(instance, verbose=False)`.
 
 It is imported by name: what compiles to a graph stands on the engine, not the engine on it.
@@ -121,8 +121,9 @@ def load_program(instance: InstanceDir, *, verbose: bool = False) -> Program:
             f"{instance.path}: {GLOBAL_GROUP}.{PROGRAM_KEY}: unknown {kind!r}",
             hint=did_you_mean(str(kind), ["library", *KINDS]),
         )
-    project = str(Path(__file__).resolve().parent.parent)
-    if project not in sys.path:
-        sys.path.append(project)
+    project = Path(__file__).resolve().parent.parent
+    for folder in (str(project), str(project / "orchestrator" / "packages")):
+        if folder not in sys.path:
+            sys.path.append(folder)
     loader = import_module(KINDS[kind])
     return loader.load_program(instance, verbose=verbose)  # type: ignore[no-any-return]

@@ -316,7 +316,8 @@ class _FileStore:
         self.history = FileHistory(instance.path, sync=self.file.durability == "power")
 
     def read(self) -> Values:
-        return self.file.look().get(CONTEXT_GROUP, {})
+        values: Values = self.file.look().get(CONTEXT_GROUP, {})
+        return values
 
     def get(self, key: str, default: Any) -> Any:
         return self.read().get(key, default)

@@ -17,14 +17,20 @@ required for that: any class with a method `run` will do.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from scriptlets.base import BaseScriptlet
 from scriptlets.lifecycle import ScriptletFailed, run_scriptlet
 from scriptlets.parameters import REQUIRED, Parameter
 from scriptlets.registry import ScriptletRegistry, register_scriptlet, registry
 
+if TYPE_CHECKING:
+    from scriptlets.execution import ExecutionContext
+
 __all__ = [
     "REQUIRED",
     "BaseScriptlet",
+    "ExecutionContext",
     "Parameter",
     "ScriptletFailed",
     "ScriptletRegistry",
@@ -32,3 +38,11 @@ __all__ = [
     "registry",
     "run_scriptlet",
 ]
+
+
+def __getattr__(name: str) -> Any:  # who defines a scriptlet doesn't wait for the engine to load
+    if name == "ExecutionContext":
+        from scriptlets.execution import ExecutionContext
+
+        return ExecutionContext
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

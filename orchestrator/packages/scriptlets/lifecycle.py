@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from octo_errors import ScriptletError
 from scriptlets.base import BaseScriptlet
-from scriptlets.calls import arguments_for, refuse_call, wants_context
+from scriptlets.calls import Arguments, arguments_for, refuse_call, wants_context
 from scriptlets.parameters import check_parameters, name_of
 
 FAILED_STATUS: Final = {"error", "failed", "failure"}
@@ -87,6 +87,27 @@ def call_target(target: Any, context: Any, args: Mapping[str, Any] | list[Any] |
     return outcome(target, positional, keywords)
 
 
+def check_call(target: Any, args: Mapping[str, Any]) -> None:
+    """Do nothing if `call_target` could call it with these, as far as that can be known before.
+
+    Of a value that is not known yet, UNKNOWN in its place, the name is checked.
+
+    Raises:
+        ScriptletError: It could not; all problems at once.
+    """
+    if is_scriptlet(target):
+        params = check_parameters(target, args)
+        _for_init(target, {"context": None, "params": params}, params)
+        return
+    try:
+        inspect.signature(target)
+    except (ValueError, TypeError):  # a built-in that doesn't say
+        return
+    made = arguments_for(target, {"context": None} if wants_context(target) else {}, args)
+    unknown = [] if made.takes_all else [name for name in args if name not in made.used]
+    refuse_call(name_of(target), made.missing, unknown, [*made.missing, *made.used])
+
+
 def judge(result: Any) -> Any:
     """The result, if it is one of success.
 
@@ -132,22 +153,27 @@ def outcome(function: Callable[..., Any], positional: Any, keywords: Mapping[str
 
 
 def _make(target: type, roles: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
-    """The object, if it and its `run` have all that they need."""
+    for_init = _for_init(target, roles, params)
+    scriptlet = target(*for_init.positional, **for_init.keywords)
+    if isinstance(scriptlet, BaseScriptlet):  # whose __init__ need not be told
+        scriptlet.context, scriptlet.params = roles["context"], roles["params"]
+    return scriptlet
+
+
+def _for_init(target: type, roles: Mapping[str, Any], params: Mapping[str, Any]) -> Arguments:
+    """What the object is made with, if it and its `run` have all that they need."""
     run = inspect.getattr_static(target, "run")
     bare = run.__func__ if isinstance(run, classmethod | staticmethod) else run
     for_init = arguments_for(target, roles, params)
     for_run = arguments_for(bare, roles, params, skip=0 if isinstance(run, staticmethod) else 1)
-    based = issubclass(target, BaseScriptlet)
-    takes_all = based or for_init.takes_all or for_run.takes_all or _hooks_take_all(target)
+    takes_all = for_init.takes_all or for_run.takes_all or _hooks_take_all(target)
+    takes_all = takes_all or issubclass(target, BaseScriptlet)
     used = for_init.used | for_run.used
     unknown = [] if takes_all else [name for name in params if name not in used]
     known = [*for_init.missing, *for_run.missing, *used]
     missing = list(dict.fromkeys(for_init.missing + for_run.missing))
     refuse_call(name_of(target), missing, unknown, known)
-    scriptlet = target(*for_init.positional, **for_init.keywords)
-    if based:  # whose __init__ need not be told
-        scriptlet.context, scriptlet.params = roles["context"], roles["params"]
-    return scriptlet
+    return for_init
 
 
 def _hooks_take_all(target: type) -> bool:

@@ -18,6 +18,9 @@ from octo_errors import ScriptletError, did_you_mean
 REQUIRED: Final[Any] = object()
 """In the place of a default: the parameter must be given."""
 
+UNKNOWN: Final[Any] = object()
+"""In the place of a value that will be known later: only its name can be checked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -38,7 +41,7 @@ class Parameter:
 
     def problem(self, name: str, value: Any) -> str:
         """What is wrong with a value; empty when nothing is."""
-        if value is None and self.default is None:
+        if value is UNKNOWN or (value is None and self.default is None):
             return ""
         if not _is_of(self.type, value):
             is_of = type(value).__name__

@@ -9,15 +9,12 @@ entry points of the group `octo_step_engine.scriptlets`:
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +25,7 @@ from octo_step_import import blame, error_text
 from scriptlets.base import BaseScriptlet
 from scriptlets.lifecycle import is_scriptlet
 from scriptlets.parameters import Parameter, declared_parameters, name_of
+from scriptlets.references import load_file
 
 ENTRY_POINTS: Final = "octo_step_engine.scriptlets"
 
@@ -145,7 +143,7 @@ class ScriptletRegistry:
         with self._all_or_nothing() as problems:
             for file in _python_files(folder):
                 try:
-                    self._add_module(_load_file(file))
+                    self._add_module(load_file(file))
                 except ScriptletError as error:
                     problems.append(f"{file}: {error.message}")
                 except Exception as error:
@@ -287,18 +285,3 @@ def _python_files(folder: Path) -> Iterator[Path]:
             yield from _python_files(path)
         elif path.suffix == ".py":
             yield path
-
-
-def _load_file(file: Path) -> ModuleType:
-    """The module in a file, loaded anew under a name of its own."""
-    name = f"scriptlets_in_{sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

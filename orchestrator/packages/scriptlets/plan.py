@@ -1,0 +1,199 @@
+"""The steps of a Python program as they were added: what is wrong with them, what is kept of them.
+
+Nothing here runs anything, or touches a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from octo_errors import ScriptletError, did_you_mean
+from octo_step_declaration import ENGINE_GROUPS
+from octo_step_keys import DEPENDENCY_KEYS
+from orchestrator.context import CONTEXT_GROUP
+from orchestrator.dependency_graph import DependencyGraph, find_cycle
+from scriptlets.lifecycle import check_call
+from scriptlets.outcomes import why_not_kept
+from scriptlets.parameters import UNKNOWN
+from scriptlets.references import reference_to, why_only_here
+
+FORMAT: Final = 1
+NOT_KEPT: Final = "not_kept"
+"""The only key of what stands in the place of a value that JSON can't hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a step calls.
+
+    Attributes:
+        target: A scriptlet class, or something else that can be called.
+        params: The parameters whose values are given.
+        results: Parameter -> the step whose result it gets.
+    """
+
+    target: Any
+    params: Mapping[str, Any]
+    results: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOf:
+    """In the place of a parameter's value: the result of a step, which has to be done first."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step.
+
+    Attributes:
+        depends_on: The steps that must be done first.
+        policy: What its node says of retries, the time limit and failures, by keys of graph dicts.
+    """
+
+    call: Call
+    depends_on: tuple[str, ...]
+    policy: dict[str, Any]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its last failure counts as done."""
+        return bool(self.policy["continue_on_error_bool"])
+
+
+Steps = Mapping[str, Step]
+
+POLICY: Final = {
+    "retries": "max_retries",
+    "retry_delay": "retry_delay_seconds",
+    "retry_backoff": "retry_backoff_factor",
+    "timeout": "timeout_seconds",
+}
+"""Arguments of `ExecutionContext.add`, and the keys of a node that they are for."""
+
+
+def check_name(name: object, steps: Steps) -> Iterator[str]:
+    """What is wrong with the name of another step."""
+    if not isinstance(name, str) or not name.isprintable() or name != name.strip() or not name:
+        yield "a name is a text without blanks around it"
+    elif set(name) & set("[]"):
+        yield "a name has no [ or ]"
+    elif name in (*ENGINE_GROUPS, CONTEXT_GROUP):
+        yield "the engine keeps a group of that name"
+    elif name in steps:
+        yield "there is a step of that name already"
+
+
+def check_policy(policy: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the arguments that POLICY lists."""
+    for argument, value in policy.items():
+        key = DEPENDENCY_KEYS[POLICY[argument]]
+        if not key.accepts(value):
+            yield f"{argument} must be {key.expected}, and is {value!r}"
+
+
+def check_steps(steps: Steps, *, in_processes: bool) -> None:
+    """Do nothing if the steps can be run.
+
+    Args:
+        in_processes: All of them are to run in worker processes.
+
+    Raises:
+        ScriptletError: They can't; all problems at once.
+    """
+    problems, hints = [], []
+    for name, step in steps.items():
+        for other in step.depends_on:
+            if other not in steps:
+                problems.append(f"step {name!r} depends on {other!r}, which is no step")
+                hints.append(did_you_mean(other, steps))
+        try:
+            check_call(step.call.target, {**step.call.params, **_unknown(step.call)})
+        except ScriptletError as error:
+            problems.append(f"step {name!r}: {error.message}")
+            hints.append(error.hint)
+        why = "it has a timeout" if step.policy[POLICY["timeout"]] else ""
+        why = "the executor is 'processes'" if in_processes else why
+        if why and (reason := why_here_only(step.call)):
+            problems.append(f"step {name!r} can't run in a worker process, but {why}: {reason}")
+    circle = find_cycle({name: step.depends_on for name, step in steps.items()})
+    if circle:
+        problems.append(f"steps depend on each other in a circle: {' -> '.join(circle)}")
+    if problems:
+        refuse(problems, next(filter(None, hints), ""))
+
+
+def why_here_only(call: Call) -> str:
+    """Why no other process can make the call; empty when one can."""
+    if reason := why_only_here(call.target):
+        return f"{reason}; put it at the top level of a module of its own"
+    for name, value in call.params.items():
+        if reason := why_not_kept(value):
+            return f"JSON can't hold its parameter {name!r} ({reason})"
+    return ""
+
+
+def kept_plan(steps: Steps, directory: str) -> dict[str, Any]:
+    """What an instance keeps of the steps, as JSON reads it; `check_steps` has passed them.
+
+    Returns:
+        format, directory (where the steps run), step_node_graph_dict, step_arrow_graph_dict, and
+        calls: step -> target (a reference), params, results, and only_here: why no other process
+        can make the call; empty when one can.
+    """
+    order = DependencyGraph({name: step.depends_on for name, step in steps.items()}).order()
+    arrows: dict[str, dict[str, Any]] = {name: {} for name in order}
+    for name in order:
+        for other in steps[name].depends_on:
+            arrows[other][f"to_{name}"] = {"arrow_step_name_string": name}
+    kept = {
+        "format": FORMAT,
+        "directory": directory,
+        "step_node_graph_dict": {name: _node(name, steps[name]) for name in order},
+        "step_arrow_graph_dict": arrows,
+        "calls": {name: _described(steps[name].call) for name in order},
+    }
+    as_read: dict[str, Any] = json.loads(json.dumps(kept))
+    return as_read
+
+
+def dependencies_of(kept: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """The steps of what is kept, in their order, and what waits for each."""
+    return [(name, list(kept["step_arrow_graph_dict"][name])) for name in kept["calls"]]
+
+
+def refuse(problems: list[str], hint: str = "") -> NoReturn:
+    """Raise a ScriptletError that tells all problems."""
+    raise ScriptletError("\n".join(problems), hint=hint, problems=problems)
+
+
+def _node(name: str, step: Step) -> dict[str, Any]:
+    return {
+        "module_name_string": reference_to(step.call.target)["module"] or "python",
+        "node_step_name_string": name,
+        "first_node_step_bool": int(not step.depends_on),
+        "join_all_bool": int(len(step.depends_on) > 1),
+        **step.policy,
+    }
+
+
+def _described(call: Call) -> dict[str, Any]:
+    params = {}
+    for name, value in call.params.items():
+        reason = why_not_kept(value)
+        params[name] = {NOT_KEPT: reason} if reason else value
+    return {
+        "target": reference_to(call.target),
+        "params": params,
+        "results": dict(call.results),
+        "only_here": why_here_only(call),
+    }
+
+
+def _unknown(call: Call) -> dict[str, Any]:
+    return dict.fromkeys(call.results, UNKNOWN)

@@ -1,0 +1,216 @@
+"""Steps that call scriptlets, as a program of the engine.
+
+The graph, and what each step calls as far as JSON can hold it, is kept in the instance: worker
+processes make their steps from that, and so does a command line that looks at the instance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, Final
+
+from octo_atomic_file import read_file, replace_file
+from octo_errors import InstanceError, ScriptletError
+from octo_instance_dir import InstanceDir
+from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY, RESULT_KEY
+from octo_step_graph import StepGraph, dependency_graph
+from octo_step_hooks import NodeSource, StepFailure, StepResult
+from octo_step_lib import Problem
+from orchestrator.context import Context
+from scriptlets.lifecycle import call_target
+from scriptlets.outcomes import error_text, users_traceback, why_not_kept
+from scriptlets.plan import FORMAT, NOT_KEPT, Call
+from scriptlets.references import load_target
+from scriptlets.resources import Usage, has_own_process
+
+PROGRAM: Final = "scriptlets"
+"""What the parameter file calls this kind of program."""
+
+PROGRAM_FILE_NAME: Final = ".octo_step_engine_scriptlets.json"
+
+
+class Returned:
+    """What the steps of an instance returned.
+
+    Attributes:
+        here: The objects themselves, of the steps that this process has performed.
+        raised: What those that have failed here raised last.
+    """
+
+    def __init__(self, instance: InstanceDir) -> None:
+        self.here: dict[str, Any] = {}
+        self.raised: dict[str, BaseException] = {}
+        self._parameters = instance.parameters
+
+    def by(self, step: str) -> Any:
+        """The result of a step; None for one that has none.
+
+        Raises:
+            ScriptletError: Another process performed the step, and the result could not be kept.
+        """
+        if step in self.here:
+            return self.here[step]
+        kept = self._parameters.look().get(step, {}).get(RESULT_KEY)
+        if isinstance(kept, dict) and kept.keys() == {NOT_KEPT}:
+            raise ScriptletError(
+                f"the result of step {step!r} was not kept ({kept[NOT_KEPT]}), and was made in"
+                " another process",
+                hint="let the step return what JSON can hold, as the name of a file that it wrote",
+            )
+        return kept
+
+
+class ScriptletStep:
+    """Performs one step; made by a source, called by the engine."""
+
+    def __init__(self, name: str, call: Call, context: Context, returned: Returned) -> None:
+        self.name = name
+        self._call = call
+        self._context = context.named(name)
+        self._returned = returned
+
+    def step_execute(self) -> StepResult:
+        """Call what the step calls.
+
+        Raises:
+            StepFailure: It failed.
+        """
+        usage = Usage(has_own_process())
+        try:
+            given = {name: self._returned.by(step) for name, step in self._call.results.items()}
+            value = call_target(self._call.target, self._context, {**self._call.params, **given})
+        except BaseException as error:
+            self._returned.raised[self.name] = error
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            told = users_traceback(error, error.__traceback__)
+            raise StepFailure(error_text(error), told, usage.facts()) from None
+        self._returned.here[self.name] = value
+        reason = why_not_kept(value)
+        return StepResult({NOT_KEPT: reason} if reason else value, facts=usage.facts())
+
+
+class LiveSteps:
+    """Steps that call objects of this process; a source of the engine.
+
+    Args:
+        steps: By name.
+        instance: The directory from which worker processes make theirs.
+    """
+
+    def __init__(self, steps: Mapping[str, ScriptletStep], instance: Path) -> None:
+        self._steps = steps
+        self._instance = instance
+
+    def make(self, node: str) -> ScriptletStep:  # noqa: D102  (told by NodeSource)
+        return self._steps[node]
+
+    def directory(self, node: str) -> Path | None:  # noqa: D102
+        return None
+
+    def description(self) -> dict[str, Any]:  # noqa: D102
+        return description_of(self._instance)
+
+
+class KeptSteps:
+    """Makes steps from what the instance keeps; a source of the engine."""
+
+    def __init__(self, instance: str) -> None:
+        self._instance = InstanceDir(instance)
+        self._calls = read_program(self._instance.path)["calls"]
+        self._context = Context(instance)
+
+    def make(self, node: str) -> ScriptletStep:
+        """A new step.
+
+        Raises:
+            ScriptletError: It can only be made in the process that added it.
+        """
+        kept = self._calls[node]
+        if kept["only_here"]:
+            raise ScriptletError(
+                f"step {node!r} can only be run by the program that added it: {kept['only_here']}",
+                hint="start that program again: the run goes on there",
+            )
+        call = Call(load_target(kept["target"]), kept["params"], kept["results"])
+        # Not one for all steps: another worker may have performed a step anew since this one did.
+        return ScriptletStep(node, call, self._context, Returned(self._instance))
+
+    def directory(self, node: str) -> Path | None:  # noqa: D102
+        return None
+
+    def description(self) -> dict[str, Any]:  # noqa: D102
+        return description_of(self._instance.path)
+
+
+def description_of(instance: Path) -> dict[str, Any]:
+    """How a worker process makes the steps of an instance; see `NodeSource.description`."""
+    return {
+        "module": __name__,
+        "class": KeptSteps.__name__,
+        "arguments": {"instance": str(instance)},
+        "path": [os.path.abspath(folder) for folder in sys.path],  # noqa: PTH100  ("" is here)
+    }
+
+
+class ScriptletProgram:
+    """A graph of steps, and where their objects come from; a program of the engine.
+
+    Args:
+        kept: What the instance is to keep of it, as `plan.kept_plan` makes it.
+    """
+
+    def __init__(self, kept: dict[str, Any], source: NodeSource) -> None:
+        nodes, arrows = kept["step_node_graph_dict"], kept["step_arrow_graph_dict"]
+        self.kept = kept
+        self.graph: StepGraph = dependency_graph(nodes, arrows, {}, Path(PROGRAM_FILE_NAME))
+        self.source = source
+        self.directory = Path(kept["directory"])
+        self.warnings: list[Problem] = []
+
+    def identify(self, data: MutableMapping[str, Any]) -> None:  # noqa: D102  (told by Program)
+        data[GLOBAL_GROUP][PROGRAM_KEY] = PROGRAM
+
+    def add_missing(self, data: MutableMapping[str, Any]) -> None:  # noqa: D102
+        pass
+
+    def pin(self, instance: Path) -> None:  # noqa: D102
+        text = json.dumps(self.kept, ensure_ascii=False, indent=2)
+        replace_file(str(instance / PROGRAM_FILE_NAME), text.encode(), None, sync=False)
+
+    def changes(self, instance: Path) -> list[str]:
+        """The steps that are not as they were when they were pinned."""
+        before, now = read_program(instance)["calls"], self.kept["calls"]
+        return sorted(name for name in before.keys() | now if before.get(name) != now.get(name))
+
+
+def load_program(instance: InstanceDir, *, verbose: bool = False) -> ScriptletProgram:
+    """The program that an instance keeps.
+
+    Raises:
+        InstanceError: It can't be read.
+    """
+    return ScriptletProgram(read_program(instance.path), KeptSteps(str(instance.path)))
+
+
+def read_program(instance: Path) -> dict[str, Any]:
+    """What an instance keeps of its program, as `plan.kept_plan` made it.
+
+    Raises:
+        InstanceError: It can't be read.
+    """
+    path = instance / PROGRAM_FILE_NAME
+    try:
+        kept: dict[str, Any] = json.loads(read_file(str(path))[0])
+        if kept["format"] > FORMAT:
+            raise InstanceError(f"{path}: made by a newer version", hint="use that version")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InstanceError(
+            f"{path}: can't be read: {error}",
+            hint="start the program that made the instance with ExecutionContext(..., fresh=True)",
+        ) from error
+    return kept
