@@ -42,7 +42,7 @@ EXIT_CODES = """\
 exit codes:
   0    the recipe is valid, or the command did its work
   1    a file can't be written, or a picture can't be drawn here
-  2    usage, or a recipe with problems
+  2    usage, or a recipe or scriptlets with problems
   130  interrupted
 """
 SCHEMA_LINE = "# yaml-language-server: $schema="
@@ -167,6 +167,24 @@ def _step_graph(compiled: dict[str, Any]) -> StepGraph:
     return dependency_graph(nodes, arrows, {}, Path(compiled["source"]))
 
 
+def _scriptlets(arguments: Namespace) -> int:
+    """List the scriptlets that are known; exit code 2 if some can't be."""
+    from scriptlets.listing import as_text, described, known_scriptlets
+    from scriptlets.registry import registry
+
+    problems = known_scriptlets(arguments.folder, registry)
+    entries = registry.list(arguments.category)
+    if arguments.json:
+        import json
+
+        found = {"scriptlets": [described(each) for each in entries], "problems": problems}
+        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+    else:
+        sys.stdout.write(as_text(entries) or "none; name a folder that has some\n")
+        sys.stderr.writelines(f"{problem}\n" for problem in problems)
+    return 2 if problems else 0
+
+
 # --- the grammar ----------------------------------------------------------------------------------
 
 
@@ -199,6 +217,12 @@ def _graph_options(command: Parser) -> None:
     )
 
 
+def _scriptlets_options(command: Parser) -> None:
+    command.add_argument("folder", nargs="?", metavar="FOLDER", help="with scriptlets in its files")
+    command.add_argument("--category", metavar="NAME", help="only those of this category")
+    command.add_argument("--json", action="store_true", help="as one JSON object")
+
+
 COMMANDS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int]]] = {
     "validate": (
         "tell all that is wrong with recipes\n"
@@ -223,6 +247,12 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], i
         "SVG, DOT and Mermaid need no other program; PNG and PDF need Graphviz' `dot`.",
         _graph_options,
         _graph,
+    ),
+    "scriptlets": (
+        "list the scriptlets that are known, with their parameters\n"
+        "Those that installed packages declare, and those in the files of FOLDER.",
+        _scriptlets_options,
+        _scriptlets,
     ),
 }
 

@@ -98,7 +98,7 @@ ORCHESTRATOR = {
     "recipe_check": "dependency_graph recipe_cache recipe_check_calls recipe_check_templates"
     " recipe_inputs recipe_model",
     "recipe_compiler": "recipe_check",
-    "enhanced_recipe_parser": "recipe_compiler",
+    "enhanced_recipe_parser": "recipe_compiler scriptlets.listing",
     "scriptlets": "",
     "scriptlets.base": "",
     "scriptlets.calls": "",
@@ -109,6 +109,7 @@ ORCHESTRATOR = {
     "scriptlets.references": "",
     "scriptlets.registry": "scriptlets.lifecycle scriptlets.references",
     "scriptlets.plan": "context dependency_graph scriptlets.outcomes scriptlets.references",
+    "scriptlets.listing": "scriptlets.registry",
     "scriptlets.steps": "scriptlets.plan scriptlets.resources",
     "scriptlets.execution": "scriptlets.registry scriptlets.steps",
     "scriptlets.framework": "scriptlets.execution",

@@ -96,6 +96,19 @@ def wants_context(function: Callable[..., Any]) -> bool:
     )
 
 
+def named_parameters(target: Any) -> list[P]:
+    """The parameters that a scriptlet class, or a function, gets by their names."""
+    run = getattr(target, "run", None) if isinstance(target, type) else None
+    found: dict[str, P] = {}
+    for function in filter(None, (target, run)):
+        for each in parameters_of(function):
+            plain = each.kind not in (P.VAR_KEYWORD, P.VAR_POSITIONAL)
+            if plain and each.name not in ROLES and not _is_context(each.annotation):
+                found.setdefault(each.name, each)
+    found.pop("self", None)
+    return list(found.values())
+
+
 def refuse_call(name: str, missing: list[str], unknown: list[str], known: list[str]) -> None:
     """Do nothing if nothing is missing or unknown.
 

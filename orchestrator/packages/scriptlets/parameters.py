@@ -45,7 +45,9 @@ class Parameter:
             return ""
         if not _is_of(self.type, value):
             is_of = type(value).__name__
-            return f"parameter {name!r} must be {_name_of(self.type)}, not {is_of}: {_brief(value)}"
+            return (
+                f"parameter {name!r} must be {type_name(self.type)}, not {is_of}: {_brief(value)}"
+            )
         if self.choices and value not in self.choices:
             choices = ", ".join(map(repr, self.choices))
             return f"parameter {name!r} must be one of {choices}, not {_brief(value)}"
@@ -100,7 +102,7 @@ def check_parameters(target: object, given: Mapping[str, Any]) -> dict[str, Any]
         if name in given:
             problems.append(parameter.problem(name, given[name]))
         elif parameter.default is REQUIRED:
-            problems.append(f"parameter {name!r} ({_name_of(parameter.type)}) is missing")
+            problems.append(f"parameter {name!r} ({type_name(parameter.type)}) is missing")
         else:
             values[name] = parameter.default
     problems = sorted(filter(None, problems))
@@ -114,6 +116,16 @@ def check_parameters(target: object, given: Mapping[str, Any]) -> dict[str, Any]
 def name_of(target: object) -> str:
     """What a scriptlet is called in a message."""
     return str(getattr(target, "__name__", type(target).__name__))
+
+
+def type_name(kind: Any) -> str:
+    """A type as people write it."""
+    if isinstance(kind, tuple):
+        return " | ".join(map(type_name, kind))
+    if isinstance(kind, str):  # an annotation that was not evaluated
+        return kind
+    plain = isinstance(kind, type) and not isinstance(kind, types.GenericAlias)
+    return kind.__name__ if plain else str(kind).replace("typing.", "")
 
 
 def _is_type(kind: Any) -> bool:
@@ -140,13 +152,6 @@ def _is_of(kind: Any, value: Any) -> bool:
     if kind is float:
         return isinstance(value, int | float)
     return isinstance(value, kind)
-
-
-def _name_of(kind: Any) -> str:
-    if isinstance(kind, tuple):
-        return " | ".join(map(_name_of, kind))
-    plain = isinstance(kind, type) and not isinstance(kind, types.GenericAlias)
-    return kind.__name__ if plain else str(kind).replace("typing.", "")
 
 
 _reprs = reprlib.Repr()

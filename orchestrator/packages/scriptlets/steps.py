@@ -128,14 +128,11 @@ class KeptSteps:
         """A new step.
 
         Raises:
-            ScriptletError: It can only be made in the process that added it.
+            StepFailure: It can only be made by the program that added it.
         """
         kept = self._calls[node]
-        if kept["only_here"]:
-            raise ScriptletError(
-                f"step {node!r} can only be run by the program that added it: {kept['only_here']}",
-                hint="start that program again: the run goes on there",
-            )
+        if reason := kept["only_here"]:
+            raise StepFailure(f"only the program that added this step can run it: {reason}")
         call = Call(load_target(kept["target"]), kept["params"], kept["results"])
         # Not one for all steps: another worker may have performed a step anew since this one did.
         return ScriptletStep(node, call, self._context, Returned(self._instance))
@@ -186,6 +183,9 @@ class ScriptletProgram:
         """The steps that are not as they were when they were pinned."""
         before, now = read_program(instance)["calls"], self.kept["calls"]
         return sorted(name for name in before.keys() | now if before.get(name) != now.get(name))
+
+    def require_ready(self) -> None:
+        """Do nothing: what it was made of is all that it needs."""
 
 
 def load_program(instance: InstanceDir, *, verbose: bool = False) -> ScriptletProgram:
