@@ -40,7 +40,7 @@ def check_templates(
             all_steps=steps,
             has_item=path[2] in ("args", "command") and _repeats(step),
         )
-        for problem in check_template(text, known):
+        for problem in check_template(text, known, one=path[2] in ("when", "foreach")):
             column = problem.column - (0 if problem.line_offset else shift)
             place = report.document.text_place(path, problem.line_offset, column)
             message = f"step {step.name!r}: {problem.message}"

@@ -92,7 +92,8 @@ ORCHESTRATOR = {
     "recipe_inputs": "",
     "recipe_signatures": "",
     "recipe_modules": "recipe_signatures scriptlets",
-    "recipe_values": "",
+    "recipe_sandbox": "",
+    "recipe_values": "recipe_sandbox",
     "recipe_check_calls": "recipe_model recipe_modules",
     "recipe_check_templates": "dependency_graph recipe_model recipe_values",
     "recipe_check": "dependency_graph recipe_cache recipe_check_calls recipe_check_templates"
@@ -146,7 +147,7 @@ THIRD_PARTY_HOMES = {
     "fasteners": "octo_lock",
     "graphviz": "octo_graph_steps",
     "hatchling": "hatch_build",
-    "jinja2": "recipe_values",
+    "jinja2": "recipe_sandbox recipe_values",
     "orjson": "octo_json_groups octo_step_events",
     "psutil": "octo_step_processes octo_step_worker scriptlets.resources",
     "pydantic": "recipe_model",

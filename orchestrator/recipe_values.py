@@ -1,0 +1,355 @@
+"""The templates of recipes: rendered when a step begins, and checked before any does.
+
+A text that is one `{{ expression }}` and nothing else gives the value of the expression, of
+whatever type; any other text with templates gives text, and a text without stays as it is. What is
+not defined is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.utils import missing
+
+from octo_errors import RecipeError, did_you_mean
+from orchestrator.recipe_sandbox import (
+    MOST,
+    Environment,
+    TooMuchError,
+    UndefinedNameError,
+    plain,
+)
+
+__all__ = ["Names", "TemplateProblem", "check_template", "is_template", "is_true", "render"]
+
+_environment = Environment()
+_RAW = "braces that are no template: {% raw %} ... {% endraw %}"
+
+
+def is_template(text: str) -> bool:
+    """Is there a template in a text?"""
+    return "{{" in text or "{%" in text
+
+
+# --- rendering ------------------------------------------------------------------------------------
+
+
+def render(value: Any, variables: Mapping[str, Any]) -> Any:
+    """A value with all templates in it replaced by what they give; the keys of mappings stay.
+
+    What comes out is what JSON can hold, as far as the variables are.
+
+    Raises:
+        RecipeError: A template is none, names what isn't defined, fails, or makes too much.
+    """
+    if isinstance(value, str):
+        return _rendered(value, variables) if is_template(value) else value
+    if isinstance(value, dict):
+        return {key: render(each, variables) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [render(each, variables) for each in value]
+    return value
+
+
+def is_true(text: str, variables: Mapping[str, Any]) -> bool:
+    """Whether a condition holds: an expression, with or without `{{ }}`.
+
+    Texts `true` and `false` (an input may be given as one) mean that; of other values empty ones,
+    0 and null are false.
+
+    Raises:
+        RecipeError: As for `render`; or the text is more than one expression.
+    """
+    template = text if is_template(text) else f"{{{{ {text} }}}}"
+    if _read(template).expression is None:
+        raise RecipeError(f"condition {_short(text)}: {_NO_EXPRESSION}", hint=_ONE_EXPRESSION)
+    value = _rendered(template, variables)
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    return bool(value)
+
+
+_NO_EXPRESSION = "text around {{ }} makes it a text, which is always true"
+_ONE_EXPRESSION = "write one expression, without braces: inputs.name == 'x'"
+
+
+def _rendered(text: str, variables: Mapping[str, Any]) -> Any:
+    about = f"template {_short(text)}"
+    try:
+        read = _read(text)
+        context = read.template.new_context(dict(variables))
+        pieces = read.template.root_render_func(context)
+        if read.expression is None:
+            return _text(pieces)
+        for _ in pieces:
+            pass
+        return plain(context.vars["value"])
+    except RecipeError:
+        raise
+    except UndefinedNameError as error:
+        message, hint = _undefined(error, variables)
+        raise RecipeError(f"{about}: {message}", hint=hint) from None
+    except TooMuchError as error:
+        raise RecipeError(f"{about}: {error}", hint="let a Python step make it") from None
+    except RecursionError:
+        raise RecipeError(f"{about}: it is nested too deeply", hint="make it simpler") from None
+    except Exception as error:
+        raise RecipeError(f"{about}: {error or type(error).__name__}") from error
+
+
+def _text(pieces: Iterable[str]) -> str:
+    found, length = [], 0
+    for piece in pieces:
+        length += len(piece)
+        if length > MOST:
+            raise TooMuchError
+        found.append(piece)
+    return "".join(found)
+
+
+class _Read(NamedTuple):
+    """A template, ready to be rendered.
+
+    Attributes:
+        expression: Where the text is only that; rendered, it is the variable `value`.
+    """
+
+    template: jinja2.Template
+    expression: nodes.Expr | None
+
+
+@lru_cache(maxsize=2048)
+def _read(text: str) -> _Read:
+    try:
+        tree = _environment.read(text)
+        expression = _only_expression(tree)
+        if expression is not None:
+            target = nodes.Name("value", "store", lineno=1)
+            tree = nodes.Template([nodes.Assign(target, expression, lineno=1)], lineno=1)
+            tree.set_environment(_environment)
+        return _Read(_environment.from_string(tree), expression)
+    except jinja2.TemplateSyntaxError as error:
+        about = f"template {_short(text)}, character {error.lineno}"
+        raise RecipeError(f"{about}: {_said(error)}", hint=_RAW) from None
+    except RecursionError:
+        hint = "make it simpler"
+        raise RecipeError(f"template {_short(text)}: it is nested too deeply", hint=hint) from None
+
+
+def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
+    """The expression of a template that is nothing else, but for white space around it."""
+    found = None
+    for output in tree.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for node in output.nodes:
+            if isinstance(node, nodes.TemplateData):
+                if not node.data.isspace():
+                    return None
+            elif found is not None:
+                return None
+            else:
+                found = node
+    return found
+
+
+def _said(error: jinja2.TemplateSyntaxError) -> str:
+    """Jinja2's words, the first sentence."""
+    text = (error.message or "it can't be read").partition(". The innermost")[0].rstrip(".")
+    ends = "Unexpected end of template. Jinja was looking for the following tags:"
+    return text.replace(ends, "it ends, and still needs")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
+
+
+def _undefined(error: UndefinedNameError, variables: Mapping[str, Any]) -> tuple[str, str]:
+    """What isn't defined, in words, and the nearest names."""
+    name = str(error.name)
+    if error.of is missing:
+        return f"{name!r} is not defined", _near_variable(name, variables)
+    owner = next((key for key, value in variables.items() if value is error.of), "")
+    if isinstance(error.of, Mapping):
+        there = [str(key) for key in error.of]
+        hint = did_you_mean(name, there) if owner != "env" or len(there) < 1000 else ""
+        return f"{owner or 'a mapping'} has no {name!r}", hint
+    if error.of is None:
+        return f"null has no {name!r}", "the value before it is null: a step returned nothing"
+    return f"{owner or type(error.of).__name__} has no {name!r}", ""
+
+
+def _near_variable(name: str, variables: Mapping[str, Any]) -> str:
+    for group in ("inputs", "results"):
+        if name in variables.get(group, ()):
+            return f"did you mean '{_path(group, name)}'?"
+    return did_you_mean(name, variables)
+
+
+def _path(group: str, name: str) -> str:
+    return f"{group}.{name}" if name.isidentifier() else f"{group}[{name!r}]"
+
+
+# --- checking -------------------------------------------------------------------------------------
+
+
+class _Known(Protocol):
+    """Names that can be looked up and listed."""
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a template can name.
+
+    Attributes:
+        inputs: The inputs of the recipe.
+        results: The steps that are done before.
+        all_steps: All steps of the recipe.
+        has_item: Whether there is an `item`, and its `index`.
+    """
+
+    inputs: _Known
+    results: _Known
+    all_steps: Collection[str]
+    has_item: bool = False
+
+    def variables(self) -> list[str]:
+        """The names that stand for themselves."""
+        found = ["inputs", "results", "context", "env", "recipe"]
+        return [*found, "item", "index"] if self.has_item else found
+
+
+class TemplateProblem(NamedTuple):
+    """Something wrong in a template.
+
+    Attributes:
+        line_offset: In which line of the text, from 0.
+        column: At which character of that line, from 1.
+    """
+
+    line_offset: int
+    column: int
+    message: str
+    hint: str = ""
+
+
+def check_template(text: str, names: Names, *, one: bool = False) -> list[TemplateProblem]:
+    """What is wrong with a template, without rendering it: it is none, or names what isn't there.
+
+    Args:
+        one: It must be a single expression.
+    """
+    try:
+        tree = _environment.read(text)
+        unknown = [*_unknown_words(text, tree)]
+        if unknown:
+            return unknown
+        found = [*_Walk(text, names, meta.find_undeclared_variables(tree)).problems(tree)]
+    except jinja2.TemplateSyntaxError as error:
+        return [_problem(text, error.lineno, f"is no template: {_said(error)}", _RAW)]
+    except RecursionError:
+        return [TemplateProblem(0, 1, "is no template: it is nested too deeply")]
+    if one and _only_expression(tree) is None:
+        found.append(TemplateProblem(0, 1, _NO_EXPRESSION, _ONE_EXPRESSION))
+    return found
+
+
+def _unknown_words(text: str, tree: nodes.Template) -> Iterator[TemplateProblem]:
+    """Filters and tests that don't exist."""
+    for node in tree.find_all((nodes.Filter, nodes.Test)):
+        kind, known = ("filter", _environment.filters)
+        if isinstance(node, nodes.Test):
+            kind, known = ("test", _environment.tests)
+        name = getattr(node, "name", "")
+        if name not in known:
+            hint = did_you_mean(name, (each for each in known if each.isidentifier()))
+            yield _problem(text, node.lineno, f"there is no {kind} {name!r}", hint)
+
+
+def _problem(text: str, place: int, message: str, hint: str = "") -> TemplateProblem:
+    before = text[: place - 1]
+    return TemplateProblem(before.count("\n"), place - 1 - before.rfind("\n"), message, hint)
+
+
+_RECIPE = ("name", "directory")
+_METHODS = {"get", "items", "keys", "values"}
+
+
+class _Walk:
+    """Looks at what a template names."""
+
+    def __init__(self, text: str, names: Names, free: set[str]) -> None:
+        self.text, self.names = text, names
+        self.free = free - set(_environment.globals)
+        self.told: set[tuple[str, str]] = set()
+
+    def problems(self, tree: nodes.Template) -> Iterator[TemplateProblem]:
+        """All problems, in the order of the nodes; each name is told once."""
+        variables = self.names.variables()
+        for node in tree.find_all((nodes.Name, nodes.Getattr, nodes.Getitem)):
+            if isinstance(node, nodes.Name):
+                if node.name in self.free and node.name not in variables:
+                    yield from self._variable(node)
+                continue
+            owner = getattr(node, "node", None)
+            if isinstance(owner, nodes.Name) and owner.name in self.free:
+                yield from self._member(node, owner.name)
+
+    def _variable(self, node: nodes.Name) -> Iterator[TemplateProblem]:
+        if ("", node.name) in self.told:
+            return
+        self.told.add(("", node.name))
+        if node.name in ("item", "index"):
+            hint = "only a step with foreach has one, in args and command"
+        else:
+            known = {"inputs": self.names.inputs, "results": self.names.all_steps}
+            variables = dict.fromkeys(self.names.variables(), ()) | known
+            hint = _near_variable(node.name, variables)
+        yield self._at(node, f"{node.name!r} is not defined", hint)
+
+    def _member(self, node: nodes.Expr, group: str) -> Iterator[TemplateProblem]:
+        name: Any = getattr(node, "attr", None)
+        if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+            name = node.arg.value
+        known = {"inputs": self.names.inputs, "results": self.names.results, "recipe": _RECIPE}
+        if group not in known or not isinstance(name, str) or (group, name) in self.told:
+            return
+        if name in known[group] or (isinstance(node, nodes.Getattr) and name in _METHODS):
+            return
+        self.told.add((group, name))
+        message, hint = f"{group} has no {name!r}", ""
+        if group == "results" and name in self.names.all_steps:
+            message = f"step {name!r} may not be done before this one"
+            hint = f"add it to depends_on: {name}"
+        elif group == "results":
+            message = f"there is no step {name!r}"
+            hint = _near_step(name, self.names.all_steps)
+        elif group == "inputs":
+            message = f"there is no input {name!r}"
+            hint = did_you_mean(name, self.names.inputs) or "the recipe has no inputs"
+        else:
+            hint = did_you_mean(name, _RECIPE)
+        yield self._at(node, message, hint)
+
+    def _at(self, node: nodes.Node, message: str, hint: str) -> TemplateProblem:
+        place = node.lineno
+        if isinstance(node, nodes.Getattr | nodes.Getitem):  # that of the dot or bracket
+            rest = self.text[place - 1 :]
+            place += len(rest) - len(rest.lstrip(".[ \t\n"))
+        return _problem(self.text, place, message, hint)
+
+
+def _near_step(name: str, steps: Collection[str]) -> str:
+    for step in steps:
+        if not step.isidentifier() and step.startswith(name):
+            return f"did you mean {_path('results', step)}?"
+    return did_you_mean(name, steps)
