@@ -152,8 +152,9 @@ class RunRecord:
             self._add_to_step(step, event)
         else:
             name, number = item_of(event["node"])
-            if name in self.steps:
-                self.steps[name].item_event(number, event)
+            if name not in self.steps:  # the recipe has changed, and its run gone on
+                return
+            self.steps[name].item_event(number, event)
         self._follow(event)
 
     @property

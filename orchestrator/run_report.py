@@ -21,10 +21,11 @@ from typing import Any, Final, Self
 
 from octo_errors import OctoError
 from octo_instance_dir import InstanceDir
-from octo_parameter_schema import GLOBAL_GROUP, PROGRESS_GROUP, RESULT_KEY
+from octo_parameter_schema import ACTIVE_GROUP, GLOBAL_GROUP, PROGRESS_GROUP, RESULT_KEY
 from octo_step_console import LiveView, PlainView, QuietView, has_rich, is_foreground
 from octo_step_engine import Outcome
 from octo_step_events import read_events
+from octo_step_machine import HALVES
 from octo_step_output import log_file_name
 from octo_step_status import count, duration_text, one_line
 from orchestrator.run_record import (
@@ -197,12 +198,15 @@ class RunReport:
         if not self._record.run_id:  # it had ended before: nothing was heard of it
             self._read_earlier(groups[GLOBAL_GROUP].get("run_id", ""))
         done = _done(groups, list(self._record.steps))
-        # What the log doesn't tell was not performed in this run, or so long ago that it is gone.
-        untold = SKIPPED if self._record.is_whole else COMPLETED
-        statuses = {
-            name: untold if step.status == PENDING and name in done else _at_rest(step, outcome)
-            for name, step in self._record.steps.items()
-        }
+        statuses = {}
+        for name, step in self._record.steps.items():
+            if step.status == PENDING and name in done:
+                # What the log doesn't tell was left out, or is so long ago that it is gone.
+                statuses[name] = SKIPPED if self._record.is_whole else COMPLETED
+            elif step.status in (COMPLETED, SKIPPED) and name not in done:
+                statuses[name] = PENDING  # somebody wants it done again
+            else:
+                statuses[name] = _at_rest(step, outcome)
         return _Ended(statuses, groups)
 
     def _step(self, name: str, ended: _Ended) -> dict[str, Any]:
@@ -316,12 +320,17 @@ def _at_rest(step: StepRecord, outcome: Outcome) -> str:
 
 
 def _done(groups: Groups, steps: list[str]) -> set[str]:
-    """The steps that count as done, as the parameter file says; it has a bit for each, in order."""
+    """The steps that have done their work, as the parameter file says.
+
+    It has a bit for each step that was left, in their order, and tells of those that are active.
+    """
     try:
         bits = int(groups.get(PROGRESS_GROUP, {}).get("done_bits", "0"), 16)
-    except (TypeError, ValueError):  # edited by hand: `run` will say what is wrong
+        active = groups.get(ACTIVE_GROUP, {}).items()
+        leaving = {name for name, token in active if token["state"] in HALVES["ADVANCE"]}
+    except (TypeError, ValueError, KeyError):  # edited by hand: `run` will say what is wrong
         return set()
-    return {name for place, name in enumerate(steps) if bits >> place & 1}
+    return leaving | {name for place, name in enumerate(steps) if bits >> place & 1}
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:

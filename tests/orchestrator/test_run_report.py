@@ -64,6 +64,9 @@ class Steps:
     def changes(self, instance: Path) -> list[str]:
         return []
 
+    def require_ready(self) -> None:
+        pass
+
 
 class _Source:
     def __init__(self, hooks: dict[str, dict[str, Any]]) -> None:
@@ -279,6 +282,17 @@ def test_a_run_that_failed_and_is_tried_again(steps: Steps) -> None:
     after, _ = run(steps, retry_failed=True)
     assert statuses(after) == {"first": "completed", "flaky": "completed"}
     assert (after["run_id"], after["steps"]["flaky"]["error"]) == (before["run_id"], None)
+
+
+def test_a_step_that_is_to_be_done_again_is_pending(steps: Steps) -> None:
+    steps.add("first", say("one"))
+    steps.add("second", say("two"), after="first")
+    steps.add("third", say("three"), after="second")
+    assert set(statuses(run(steps)[0]).values()) == {"completed"}
+    with reported(steps) as (report, engine):
+        engine.jump("second")
+        result = report.result(Outcome("INACTIVE", "jump to second"))
+    assert statuses(result) == {"first": "completed", "second": "pending", "third": "pending"}
 
 
 def test_steps_that_the_log_has_forgotten_are_known_from_the_parameter_file(steps: Steps) -> None:
