@@ -47,6 +47,8 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
     """The content of a regular file, and what the system says about it."""
     try:
         descriptor = os.open(path, _READ)
+    except BlockingIOError:  # it has become the spare meanwhile, and is being written: wait
+        descriptor = os.open(path, _READ & ~os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _not_regular(path, "a symbolic link") from None

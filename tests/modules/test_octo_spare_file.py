@@ -79,6 +79,26 @@ def test_the_spare_is_not_written_while_anybody_has_it_open(path: Path) -> None:
         assert reader.read() == old
 
 
+def test_who_opens_the_file_when_it_becomes_the_spare_waits_until_it_is_written(
+    tmp_path: Path,
+) -> None:
+    code = """
+    import fcntl, os, signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+    file = os.open("file", os.O_RDWR)
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    print("ready", flush=True)
+    signal.sigwait([signal.SIGIO])
+    os.pwrite(file, b"whole", 0)
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    """
+    (tmp_path / "file").write_text("torn")
+    with Python(code, cwd=tmp_path) as writer:
+        assert writer.line() == "ready"
+        assert read_file(str(tmp_path / "file"))[0] == b"whole"
+        writer.output()
+
+
 def test_readers_by_either_name_see_whole_versions(path: Path) -> None:
     code = f"""
     print("ready", flush=True)
