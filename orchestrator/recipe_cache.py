@@ -23,7 +23,7 @@ from pathlib import Path
 from octo_errors import RecipeError
 from orchestrator.recipe_document import Document, Problem, recipe_error
 
-__all__ = ["MAX_BYTES", "Source", "cache_directory", "read_source"]
+__all__ = ["MAX_BYTES", "Source", "cache_directory", "read_content", "read_source"]
 
 MAX_BYTES = 16 * 2**20
 """Of a recipe's file."""
@@ -58,7 +58,7 @@ def read_source(path: str | Path, shown: str | None = None) -> Source:
         RecipeError: It can't be read, or is no YAML that a recipe could be; `load_yaml` says what.
     """
     name = os.fspath(path) if shown is None else shown
-    text = _content(os.fspath(path), name)
+    text = read_content(os.fspath(path), name)
     digest = hashlib.sha256(text).hexdigest()
     entry = cache_directory() / f"{digest}.json"
     document = _cached(entry, name)
@@ -95,7 +95,15 @@ _WHY = {
 }
 
 
-def _content(path: str, name: str) -> bytes:
+def read_content(path: str, name: str) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        name: What it is called in problems.
+
+    Raises:
+        RecipeError: It can't be read, is no file, or has more than MAX_BYTES.
+    """
     try:
         kind = os.stat(path).st_mode  # noqa: PTH116
         if not stat.S_ISREG(kind):

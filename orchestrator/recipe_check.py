@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from octo_errors import RecipeError
-from octo_step_declaration import ENGINE_GROUPS
+from octo_step_declaration import ENGINE_GROUPS, NodeDeclaration
 from orchestrator.dependency_graph import DependencyGraph, find_cycle
 from orchestrator.recipe_cache import Source, read_source
 from orchestrator.recipe_check_calls import CallChecks
@@ -44,7 +44,7 @@ class CheckedRecipe:
         recipe: What is right of it; None where that isn't even a step.
         problems: Also those of the recipes that it nests, each with its own file.
         order: The steps' names as a serial run performs them; only where nothing is wrong.
-        nodes: Of each step that is a node of a library: the library's path and the node's module.
+        nodes: Of each step that is a node of a library: the library's path, and what it declares.
         nested: Of each step that is a recipe, that recipe.
     """
 
@@ -52,7 +52,7 @@ class CheckedRecipe:
     recipe: Recipe | None = None
     problems: list[Problem] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
-    nodes: dict[str, tuple[Path, str]] = field(default_factory=dict)
+    nodes: dict[str, tuple[Path, NodeDeclaration]] = field(default_factory=dict)
     nested: dict[str, CheckedRecipe] = field(default_factory=dict)
 
     @property
@@ -161,7 +161,7 @@ class _Checks:
                     break
             else:
                 facts["choices"] = spec.choices
-                mistake = "" if spec.is_required else input_mistake(facts, spec.default)
+                mistake = "" if spec.default is None else input_mistake(facts, spec.default)
                 if mistake and not spec.secret:
                     self.report.tell((*where, "default"), f"{about}: default {mistake}")
 

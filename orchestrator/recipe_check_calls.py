@@ -11,8 +11,9 @@ from orchestrator.recipe_kinds import kind_of
 from orchestrator.recipe_model import Step
 
 if TYPE_CHECKING:
+    from octo_step_declaration import NodeDeclaration
     from octo_step_lib import StepLibrary
-    from orchestrator.recipe_modules import ModulePath
+    from orchestrator.recipe_check_python import PythonChecks
 
 SHELL_ARGS = ("command", "env", "directory")
 
@@ -21,14 +22,14 @@ class CallChecks:
     """Checks what steps call, and keeps where the nodes of libraries are.
 
     Attributes:
-        nodes: Of each step that is a node: the path of its library, and its module.
+        nodes: Of each step that is a node: the path of its library, and what the node declares.
     """
 
     def __init__(self, report: Report, directory: Path, working_directory: Path) -> None:
         self.report, self.directory = report, directory
         self.working_directory = working_directory
-        self.nodes: dict[str, tuple[Path, str]] = {}
-        self._modules: ModulePath | None = None
+        self.nodes: dict[str, tuple[Path, NodeDeclaration]] = {}
+        self._python_checks: PythonChecks | None = None
         self._libraries: dict[str, StepLibrary | LibraryError] = {}
 
     def check(self, step: Step) -> None:
@@ -52,10 +53,11 @@ class CallChecks:
     def _python(self, step: Step) -> None:
         if step.module is None or step.function is None:
             return
-        if self._modules is None:
-            from orchestrator.recipe_modules import ModulePath  # recipes of commands need none
+        if self._python_checks is None:
+            from orchestrator.recipe_check_python import PythonChecks  # others don't need it
 
-            self._modules = ModulePath(self.directory, self.working_directory)
+            self._python_checks = PythonChecks(self.report, self.directory, self.working_directory)
+        self._python_checks.check(step, step.module, step.function)
 
     # --- shell ------------------------------------------------------------------------------------
 
@@ -81,7 +83,7 @@ class CallChecks:
             self._tell(step, key, "command is empty")
         for place, word in enumerate(words):
             if not isinstance(word, (str, int, float)) or isinstance(word, bool):
-                where = (*key, place) if isinstance(command, list) else key
+                where: tuple[str | int, ...] = (*key, place) if isinstance(command, list) else key
                 self._tell(step, where, f"a command is of texts, and this is {kind_of(word)}")
 
     def _surroundings(self, step: Step, args: dict[str, Any]) -> None:
@@ -112,7 +114,7 @@ class CallChecks:
             return
         node = library.nodes.get(step.function)
         if node is not None:
-            self.nodes[step.name] = (library.path, node.module)
+            self.nodes[step.name] = (library.path, node)
             return
         hint = self.report.near(step.function, library.nodes)
         broken = [str(each) for each in library.problems if each.severity == "error"]

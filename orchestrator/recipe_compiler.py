@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from octo_step_declaration import NodeDeclaration
 from orchestrator.recipe_check import CheckedRecipe, check_recipe
 from orchestrator.recipe_document import recipe_error
 from orchestrator.recipe_model import Recipe, Step
@@ -27,6 +28,9 @@ _POLICY = {
     "on_interrupt": "on_interrupt",
 }
 """Keys that a step has or else the recipe's defaults, and those of the node."""
+
+_OF_LIBRARY_NODE = (*_POLICY.values(), "skip_step_node_execute_bool")
+"""What a node of a library says of itself, where the recipe says nothing."""
 
 
 def compile_recipe(path: str | Path, working_directory: str | Path = ".") -> dict[str, Any]:
@@ -96,6 +100,8 @@ class _Compiler:
             "first_node_step_bool": int(starts),
             "active_node_step_bool": None if step.enabled else 0,
             **self._policy(step),
+            # A node works in the instance's directory, and a nested recipe has an engine.
+            "own_process_bool": 1 if step.type in ("step_node", "recipe") else None,
             "join_all_bool": 1 if sources > 1 else None,
             "error_arrow_key": "on_error" if target else None,
             "continue_on_error_bool": 1 if self._goes_on(step) else None,
@@ -106,11 +112,14 @@ class _Compiler:
 
     def _policy(self, step: Step) -> dict[str, Any]:
         chosen: dict[str, Any] = {}
+        declared = self.checked.nodes[step.name][1].graph_dict if step.type == "step_node" else {}
         for part in (self.recipe.defaults, step):
             if part.max_retries is not None:
                 chosen["retries"] = part.max_retries
             chosen |= part.model_dump(include=set(_POLICY), exclude_none=True)
-        return {key: chosen.get(name) for name, key in _POLICY.items()}
+        own = {key: declared[key] for key in _OF_LIBRARY_NODE if key in declared}
+        said = {key: chosen[name] for name, key in _POLICY.items() if name in chosen}
+        return own | said
 
     def _goes_on(self, step: Step) -> bool:
         chosen = self.recipe.defaults.on_error if step.on_error is None else step.on_error
@@ -118,7 +127,7 @@ class _Compiler:
 
     def _module(self, step: Step) -> str:
         if step.type == "step_node":
-            return self.checked.nodes[step.name][1]
+            return self.checked.nodes[step.name][1].module
         return step.module or step.type
 
     def _arrows(self) -> dict[str, dict[str, Any]]:
@@ -153,6 +162,19 @@ class _Compiler:
         if step.type == "recipe":
             task["recipe"] = str(self.checked.nested[step.name].source.path)
         if step.type == "step_node":
-            task["library"] = str(self.checked.nodes[step.name][0])
+            library, node = self.checked.nodes[step.name]
+            # The recipe says what comes next: the node isn't asked.
+            task["hooks"] = sorted(node.hooks - {"step_advance"})
+            task |= {"library": str(library), "node_module": node.module}
+            task["init"] = _of_step(step.name, node)
         task["line"] = self.checked.source.document.place(step.path).line
         return task
+
+
+def _of_step(step: str, node: NodeDeclaration) -> dict[str, dict[str, Any]]:
+    """The groups and keys that a node wants in the parameter file; its own group is the step's."""
+    groups: dict[str, dict[str, Any]] = {}
+    for init in (node.params_init, node.results_init):
+        for group, values in init.items():
+            groups.setdefault(step if group == node.name else group, {}).update(values)
+    return groups

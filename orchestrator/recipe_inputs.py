@@ -1,9 +1,18 @@
-"""The inputs of a recipe: which values they take."""
+"""The inputs of a recipe: which values they take, and the values that a run is given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from octo_errors import RecipeError, did_you_mean
+from orchestrator.recipe_cache import read_content
+from orchestrator.recipe_document import Problem, recipe_error
+
+__all__ = ["input_mistake", "resolve_inputs"]
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "string": ((str,), "text"),
@@ -33,6 +42,176 @@ def input_mistake(spec: Mapping[str, Any], value: object) -> str:
         return ""
     shown = "another value" if spec.get("secret") else _short(value)
     return f"must be one of {', '.join(map(_short, choices))}, and is {shown}"
+
+
+def resolve_inputs(
+    specs: Mapping[str, Mapping[str, Any]],
+    given: Sequence[str] | Mapping[str, Any] = (),
+    files: Sequence[str | Path] = (),
+) -> dict[str, Any]:
+    """The value of each input of a run: what is given, else of the environment, else the default.
+
+    Args:
+        specs: The inputs as the compiled recipe has them.
+        given: Texts `name=value`, of which the last one counts; or the values themselves by name.
+        files: YAML files with values by name; a later one goes before an earlier one, and `given`
+            before all of them.
+
+    Raises:
+        RecipeError: A value is missing or wrong, or nothing is called so; tells all of it, and
+            never shows the value of a secret input.
+    """
+    return _Inputs(specs).resolve(given, files)
+
+
+class _Inputs:
+    """Collects the values of inputs, and what is wrong with them."""
+
+    def __init__(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
+        self.specs = specs
+        self.values: dict[str, Any] = {}
+        self.problems: list[Problem] = []
+        self.has_secrets = any(spec.get("secret") for spec in specs.values())
+
+    def resolve(
+        self, given: Sequence[str] | Mapping[str, Any], files: Sequence[str | Path]
+    ) -> dict[str, Any]:
+        for file in files:
+            self._take_file(os.fspath(file))
+        if isinstance(given, Mapping):
+            for name, value in given.items():
+                self._take(name, value, "args")
+        else:
+            for text in given:
+                self._take_text(text)
+        for name, spec in self.specs.items():
+            if name not in self.values:
+                self._take_other(name, spec)
+        if self.problems:
+            raise recipe_error(self.problems)
+        return {name: self.values[name] for name in self.specs}
+
+    def _tell(self, where: str, message: str, hint: str = "", place: Any = (None, None)) -> None:
+        self.problems.append(Problem(where, place[0], message, hint, column=place[1]))
+
+    def _take(self, name: str, value: Any, where: str, place: Any = (None, None)) -> None:
+        """A value of the right type, if the input exists."""
+        spec = self.specs.get(name)
+        if spec is None:
+            hint = did_you_mean(str(name)[:80], self.specs) or "the recipe has no inputs"
+            self._tell(where, f"there is no input {str(name)[:80]!r}", hint, place)
+            return
+        self.values[name] = value
+        optional = value is None and spec.get("default", "") is None
+        if not optional and (mistake := input_mistake(spec, value)):
+            self._tell(where, f"input {name!r} {mistake}", "", place)
+
+    def _take_file(self, file: str) -> None:
+        from orchestrator.recipe_yaml import load_yaml  # most runs are given no file
+
+        try:
+            document = load_yaml(read_content(file, file), file)
+        except RecipeError as error:
+            self.problems += error.details["problems"]
+            return
+        self.problems += document.problems
+        if not isinstance(document.value, dict):
+            self._tell(file, "must be a mapping: NAME: VALUE, one a line", "", (1, 1))
+            return
+        for name, value in document.value.items():
+            self._take(name, value, file, document.place((name,)))
+
+    def _take_text(self, text: str) -> None:
+        name, equals, value = text.partition("=")
+        if not equals:
+            shown = "" if self.has_secrets else f" {text[:80]!r}"
+            self._tell("--set", f"a value is missing{shown}", "as --set NAME=VALUE")
+        elif name not in self.specs:
+            self._take(name, value, "--set")
+        else:
+            self._convert(name, value, "--set")
+
+    def _take_other(self, name: str, spec: Mapping[str, Any]) -> None:
+        variable = spec.get("env")
+        if variable is not None and variable in os.environ:
+            self._convert(name, os.environ[variable], f"environment variable {variable}")
+        elif "default" in spec:
+            self.values[name] = spec["default"]
+        else:
+            ways = [f"--set {name}=...", *([f"the variable {variable}"] if variable else [])]
+            about = spec.get("description")
+            hint = f"give it by {' or by '.join(ways)}" + (f": {about}" if about else "")
+            self._tell("inputs", f"{name!r} has no value", hint)
+
+    def _convert(self, name: str, text: str, where: str) -> None:
+        """Take a text from outside as a value of the input's type."""
+        spec = self.specs[name]
+        try:
+            value = _CONVERSIONS.get(spec.get("type", "any"), str)(text)
+        except ValueError:
+            shown = "another text" if spec.get("secret") else _short(text)
+            expected = TYPES[spec["type"]][1]
+            hint = {"list": f"as --set '{name}=[a, b]'", "object": f"as --set '{name}={{a: 1}}'"}
+            message = f"input {name!r} must be {expected}, and is {shown}"
+            self._tell(where, message, hint.get(spec["type"], ""))
+            self.values[name] = None
+        else:
+            self._take(name, value, where)
+
+
+def _as_number(text: str) -> int | float:
+    value = _as_yaml(text)
+    if type(value) not in (int, float):
+        raise ValueError(text)
+    return value  # type: ignore[no-any-return]
+
+
+def _as_boolean(text: str) -> bool:
+    if text.strip().lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.strip().lower() == "true"
+
+
+def _as_collection(text: str) -> Any:
+    value = _as_yaml(text)
+    if not isinstance(value, list | dict):
+        raise ValueError(text)
+    return value
+
+
+def _as_yaml(text: str) -> Any:
+    from orchestrator.recipe_yaml import load_yaml
+
+    try:
+        document = load_yaml(text.encode(errors="surrogateescape"), "")
+    except RecipeError:
+        raise ValueError(text) from None
+    if document.problems:
+        raise ValueError(text)
+    return document.value
+
+
+def _as_any(text: str) -> Any:
+    """What it is as JSON; what is none, is text, as in the command line of parameters."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+_CONVERSIONS: dict[str, Callable[[str], Any]] = {
+    "integer": _as_number,
+    "number": _as_number,
+    "boolean": _as_boolean,
+    "list": _as_collection,
+    "object": _as_collection,
+    "any": _as_any,
+}
+"""How a text from outside becomes a value; not here: as it is."""
 
 
 def _described(value: object) -> str:

@@ -96,6 +96,11 @@ class ModulePath:
             raise _no_function(module, function, names)
         return target
 
+    def file(self, module: str) -> Path | None:
+        """The file of a module that is in one of the directories; None: it is in none."""
+        place = self._place(module)
+        return None if place is None else place[1]
+
     def _outline(self, module: str) -> Outline | ModuleType | None:
         """What is known of a module; None: only that there is one."""
         if not all(part.isidentifier() for part in module.split(".")):

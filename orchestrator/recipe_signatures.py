@@ -206,10 +206,21 @@ def _signature(args: ast.arguments, skip: int = 0) -> inspect.Signature:
     return inspect.Signature(found)
 
 
+class _Source(str):
+    """A piece of source, that a signature shows as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def _parameter(argument: ast.arg, kind: Any, default: ast.expr | None) -> P:
     return P(
         argument.arg,
         kind,
-        default=P.empty if default is None else default,
-        annotation=P.empty if argument.annotation is None else ast.unparse(argument.annotation),
+        default=P.empty if default is None else _Source(ast.unparse(default)),
+        annotation=P.empty
+        if argument.annotation is None
+        else _Source(ast.unparse(argument.annotation)),
     )

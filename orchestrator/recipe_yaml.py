@@ -307,7 +307,7 @@ class _Builder:
             return _plain_value(event.value)
         except ValueError as error:
             hint = "put it in quotes to keep it as text"
-            self._complain(event, f"{event.value[:40]} {error}", hint)
+            self._complain(event, f"this {error}", hint)
             return event.value
 
     def _key(self, mapping: _Open, event: Any, is_plain: bool) -> None:

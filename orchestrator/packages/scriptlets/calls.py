@@ -90,10 +90,13 @@ def wants_context(function: Callable[..., Any]) -> bool:
     One that has a default is, when its annotation says so: many functions take a `context` of
     another kind.
     """
-    return any(
-        each.name == "context" and (each.default is P.empty or _is_context(each.annotation))
-        for each in parameters_of(function)
-    )
+    return any(map(is_for_context, parameters_of(function)))
+
+
+def is_for_context(parameter: P) -> bool:
+    """Whether a parameter is meant for the recipe's context; see `wants_context`."""
+    required = parameter.default is P.empty
+    return parameter.name == "context" and (required or _is_context(parameter.annotation))
 
 
 def named_parameters(target: Any) -> list[P]:

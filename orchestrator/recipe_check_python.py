@@ -1,0 +1,134 @@
+"""What the Python steps of a recipe call: whether there is such a thing, and whether args fit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from inspect import Parameter as P
+from inspect import Signature
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from orchestrator.recipe_document import Report
+from orchestrator.recipe_model import Step
+from orchestrator.recipe_modules import LackingError, ModulePath
+from orchestrator.recipe_signatures import Target
+from scriptlets.calls import is_for_context
+
+__all__ = ["Mistake", "PythonChecks", "call_mistakes"]
+
+
+class PythonChecks:
+    """Checks what Python steps call; see `ModulePath` for the directories."""
+
+    def __init__(self, report: Report, directory: Path, working_directory: Path) -> None:
+        self.report = report
+        self._modules = ModulePath(directory, working_directory)
+
+    def check(self, step: Step, module: str, function: str) -> None:
+        """Tell what is wrong with the call of a step."""
+        about = f"step {step.name!r}:"
+        try:
+            target = self._modules.find(module, function)
+        except LackingError as lacking:
+            hint = self.report.near(lacking.word, lacking.names) or lacking.hint
+            self.report.tell((*step.path, lacking.key), f"{about} {lacking.message}", hint)
+            return
+        if not target.is_callable:
+            message = f"{about} {function!r} of {module} is no function and no class"
+            self.report.tell((*step.path, "function"), message)
+            return
+        for mistake in call_mistakes(target, function, step.args):
+            where = (*step.path, "args", *(() if mistake.at is None else (mistake.at,)))
+            hint = self.report.near(str(mistake.at), mistake.names) if mistake.names else ""
+            self.report.tell(where, f"{about} {mistake.message}", hint or mistake.hint)
+
+
+class Mistake(NamedTuple):
+    """Something wrong with the args of a call.
+
+    Attributes:
+        at: The name or index of the argument; None where all of them are to blame.
+        names: The arguments that there are, where `at` is none of them.
+    """
+
+    at: str | int | None
+    message: str
+    hint: str = ""
+    names: Collection[str] = ()
+
+
+def call_mistakes(
+    target: Target, name: str, args: dict[str, Any] | list[Any] | None
+) -> Iterator[Mistake]:
+    """What is wrong with calling `target` as a step does, as far as that is certain."""
+    if target.is_scriptlet:
+        yield from _of_scriptlet(target, name, args or {})
+    elif target.signature is not None:
+        yield from _of_function(target.signature, name, args or {})
+
+
+def _of_scriptlet(target: Target, name: str, args: dict[str, Any] | list[Any]) -> Iterator[Mistake]:
+    if isinstance(args, list):
+        message = f"{name} is a scriptlet: its args are a mapping, not a list"
+        yield Mistake(None, message, "name each: args: {name: value}")
+        return
+    if target.parameters is None:
+        return
+    for given in args:
+        if given not in target.parameters:
+            hint = "" if target.parameters else "it has none"
+            yield Mistake(given, f"{name} has no parameter {given!r}", hint, target.parameters)
+    for wanted, needed in target.parameters.items():
+        if needed and wanted not in args:
+            yield Mistake(None, f"{name} needs the parameter {wanted!r}")
+
+
+def _of_function(
+    signature: Signature, name: str, args: dict[str, Any] | list[Any]
+) -> Iterator[Mistake]:
+    parameters = signature.parameters
+    by_place = [e for e in parameters.values() if e.kind in (P.POSITIONAL_ONLY, _EITHER)]
+    filled = {e.name for e in by_place[: len(args)]} if isinstance(args, list) else set(args)
+    of_engine = {each.name for each in parameters.values() if is_for_context(each)}
+    if isinstance(args, list):
+        yield from _too_many(signature, name, args, by_place)
+        if filled & of_engine:
+            message = f"{name} gets its context from the engine, so args can't be a list"
+            yield Mistake(None, message, "name each: args: {name: value}")
+            return
+    else:
+        yield from _misnamed(signature, name, args)
+    for each in parameters.values():
+        needed = each.default is P.empty and each.kind in (P.POSITIONAL_ONLY, _EITHER, _BY_NAME)
+        if needed and each.name not in filled | of_engine:
+            yield Mistake(
+                None, f"{name} needs the argument {each.name!r}", f"it is {name}{signature}"
+            )
+
+
+_EITHER, _BY_NAME = P.POSITIONAL_OR_KEYWORD, P.KEYWORD_ONLY
+
+
+def _too_many(
+    signature: Signature, name: str, args: list[Any], by_place: list[P]
+) -> Iterator[Mistake]:
+    most = len(by_place)
+    takes_any = any(each.kind is P.VAR_POSITIONAL for each in signature.parameters.values())
+    if len(args) > most and not takes_any:
+        taken = f"{most} argument{'' if most == 1 else 's'}" if most else "no arguments in order"
+        yield Mistake(most, f"{name} takes {taken}, and args has {len(args)}")
+
+
+def _misnamed(signature: Signature, name: str, args: dict[str, Any]) -> Iterator[Mistake]:
+    parameters = signature.parameters
+    takes_any = any(each.kind is P.VAR_KEYWORD for each in parameters.values())
+    named = [each.name for each in parameters.values() if each.kind in (_EITHER, _BY_NAME)]
+    for given in args:
+        if given in named or takes_any:
+            continue
+        if given in parameters and parameters[given].kind is P.POSITIONAL_ONLY:
+            message = f"{name} takes {given!r} by its place, not by name"
+            yield Mistake(given, message, "make args a list")
+        else:
+            hint = "" if named else f"it takes {'none by name' if parameters else 'none'}"
+            yield Mistake(given, f"{name} has no argument {given!r}", hint, named)
