@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(PROJECT / "scripts")  # for `bench`, the package that this file is part of
-sys.path.insert(1, str(PROJECT / "modules"))
+sys.path[1:1] = [str(PROJECT / each) for each in ("modules", "orchestrator/packages", ".")]
 
 from bench import harness  # noqa: E402
 
@@ -41,6 +42,12 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         help="a directory to measure in, may be repeated (default: here and /dev/shm)",
     )
+    parser.add_argument(
+        "--workflow",
+        metavar="FILE",
+        type=Path,
+        help="a workflow in WfFormat for recipe-makespan, in place of a generated one",
+    )
     parser.add_argument("--measure", nargs=3, metavar="ARG", help=argparse.SUPPRESS)
     return parser
 
@@ -56,7 +63,10 @@ def main() -> int:
     from bench.benchmarks import BENCHMARKS
     from bench.machine import facts, file_system
     from bench.report import head, lines
+    from bench.task_graphs import WORKFLOW_VARIABLE
 
+    if arguments.workflow:
+        os.environ[WORKFLOW_VARIABLE] = str(arguments.workflow.resolve())
     chosen = [one for one in BENCHMARKS if fnmatch.fnmatch(one.name, arguments.only)]
     if arguments.list:
         print("\n".join(one.name for one in chosen))

@@ -34,6 +34,70 @@ def _synced(of: str) -> tuple[Peer, ...]:
     return tuple(peer for peer in _engines(of, 1 / 1.5, None) if "(syncs)" in peer.subject.name)
 
 
+_NAPS = (
+    Subject("concurrent.futures, no state", "task_graphs:naps_futures", 200),
+    Subject("dask threaded, no state", "task_graphs:naps_dask", 200, ("dask",)),
+    Subject("doit -n 8", "task_graphs:naps_doit", 200, ("doit",)),
+    Subject("make -j8", "task_graphs:naps_make", 200, ("make",)),
+    Subject("dask.distributed, no state", "task_graphs:naps_distributed", 200, ("distributed",)),
+    Subject("luigi, 8 workers", "task_graphs:naps_luigi", 200, ("luigi",)),
+    Subject("Prefect, 8 threads", "task_graphs:naps_prefect", 200, ("prefect",)),
+)
+_RECIPES = (
+    Benchmark(
+        "recipe-naps",
+        Subject("200 steps of 10 ms and a join, 8 threads", "recipes:naps", 200),
+        (
+            Peer(Subject("the bound: tasks x time / workers", "task_graphs:naps_bound", 200), 1.1),
+            *(Peer(subject) for subject in _NAPS),
+        ),
+    ),
+    Benchmark(
+        "recipe-makespan",
+        Subject("a workflow like those of WfInstances, 8 threads", "recipes:workflow", 1),
+        (Peer(Subject("greedy list scheduling", "task_graphs:workflow_ideal", 1), 1.1),),
+    ),
+    Benchmark(
+        "recipe-nothings",
+        Subject("2,000 steps and a join, 8 threads, process", "recipes:nothings", 2000),
+        (
+            Peer(Subject("doit -n 8", "task_graphs:nothings_doit", 2000, ("doit",)), 1.0),
+            Peer(Subject("make -j8", "task_graphs:nothings_make", 2000, ("make",)), 1.0),
+            Peer(Subject("graphlib, JSON at each step", "task_graphs:nothings_by_hand", 2000)),
+            Peer(
+                Subject(
+                    "dask.distributed, no state",
+                    "task_graphs:nothings_distributed",
+                    2000,
+                    ("distributed",),
+                )
+            ),
+            Peer(Subject("luigi, 8 workers", "task_graphs:nothings_luigi", 500, ("luigi",))),
+        ),
+        most_rounds=5,
+    ),
+    Benchmark(
+        "recipe-length",
+        Subject("10,000 steps and a join, 8 threads", "recipes:nothings", 10_000),
+        (Peer(Subject("the same, 100 steps", "recipes:nothings", 100), 1.2),),
+    ),
+    Benchmark(
+        "recipe-validate",
+        Subject("validate, 5,000 steps, never read before", "recipes:validate_5000", 1),
+        at_most=2.0,
+    ),
+    Benchmark(
+        "command-validate",
+        Subject("validate, 3 steps", "recipes:validate_small", 10),
+        (
+            Peer(
+                Subject("python -c 'import yaml, pydantic'", "recipes:import_yaml_pydantic", 10),
+                2.0,
+            ),
+        ),
+    ),
+)
+
 BENCHMARKS = (
     Benchmark(
         "read",
@@ -161,4 +225,5 @@ BENCHMARKS = (
         unit="bytes",
         most_rounds=1,
     ),
+    *_RECIPES,
 )

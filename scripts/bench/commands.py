@@ -16,7 +16,7 @@ MODULES = PROJECT / "modules"
 COUNT = "engine_step_count"
 
 
-def _starts(size: int, command: list[str], wanted: str | None = None) -> float:
+def starts(size: int, command: list[str], wanted: str | None = None) -> float:
     """Seconds for `size` starts, after one that fills caches and whose output is checked."""
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     if first.returncode:
@@ -47,13 +47,13 @@ def _engine(*arguments: str) -> list[str]:
 def read_ours(directory: Path, size: int) -> float:
     """`octo_step_engine_parameters.py PATH GROUP KEY`."""
     path = _instance(directory)
-    return _starts(size, _parameters(str(path), GLOBAL, "first_step_node"), "step_node_turn")
+    return starts(size, _parameters(str(path), GLOBAL, "first_step_node"), "step_node_turn")
 
 
 def update_ours(directory: Path, size: int) -> float:
     """`octo_step_engine_parameters.py PATH GROUP KEY VALUE`."""
     path = _instance(directory)
-    seconds = _starts(size, _parameters(str(path), GLOBAL, "step_engine_state", "STARTUP"))
+    seconds = starts(size, _parameters(str(path), GLOBAL, "step_engine_state", "STARTUP"))
     expect(json.loads((path / STATE).read_bytes())[GLOBAL]["step_engine_state"], "STARTUP")
     return seconds
 
@@ -61,36 +61,36 @@ def update_ours(directory: Path, size: int) -> float:
 def increment_ours(directory: Path, size: int) -> float:
     """`octo_step_engine_parameters.py PATH GROUP KEY -i`."""
     path = _instance(directory)
-    seconds = _starts(size, _parameters(str(path), "mine", "count", "-i"))
+    seconds = starts(size, _parameters(str(path), "mine", "count", "-i"))
     expect(json.loads((path / STATE).read_bytes())["mine"]["count"], size + 1)
     return seconds
 
 
 def status(directory: Path, size: int) -> float:
     """`octo_step_instance.py status`."""
-    return _starts(size, _engine("status", str(_instance(directory))))
+    return starts(size, _engine("status", str(_instance(directory))))
 
 
 def help_text(directory: Path, size: int) -> float:
     """`octo_step_instance.py --help`."""
-    return _starts(size, _engine("--help"))
+    return starts(size, _engine("--help"))
 
 
 def bare(directory: Path, size: int) -> float:
     """`python -c pass`, the same interpreter."""
-    return _starts(size, [sys.executable, "-c", "pass"], "")
+    return starts(size, [sys.executable, "-c", "pass"], "")
 
 
 def bare_transitions(directory: Path, size: int) -> float:
     """`python -c 'import transitions'`, the same interpreter."""
-    return _starts(size, [sys.executable, "-c", "import transitions"], "")
+    return starts(size, [sys.executable, "-c", "import transitions"], "")
 
 
 def jq(directory: Path, size: int) -> float:
     """jq reads the same key of the same file."""
     path = _instance(directory)
     command = ["jq", "-r", f".{GLOBAL}.first_step_node", str(path / STATE)]
-    return _starts(size, command, "step_node_turn")
+    return starts(size, command, "step_node_turn")
 
 
 def crudini(directory: Path, size: int) -> float:
@@ -99,4 +99,4 @@ def crudini(directory: Path, size: int) -> float:
     beside = Path(sys.executable).with_name("crudini")  # the environment need not be active
     program = str(beside) if beside.exists() else "crudini"
     command = [program, "--get", "state.ini", GLOBAL, "first_step_node"]
-    return _starts(size, command, "step_node_turn")
+    return starts(size, command, "step_node_turn")

@@ -12,6 +12,8 @@ PACKAGES = (
     "transitions",
     "fasteners",
     "orjson",
+    "pydantic",
+    "PyYAML",
     "apache-burr",
     "langgraph",
     "langgraph-checkpoint-sqlite",
@@ -24,6 +26,9 @@ PACKAGES = (
     "sqlitedict",
     "tinydb",
     "crudini",
+    "dask",
+    "distributed",
+    "doit",
 )
 
 

@@ -253,8 +253,8 @@ def pypyr_loop(directory: Path, size: int) -> float:
 # --- Prefect: a task run a step, its state in the server's SQLite, its result in a file -----------
 
 
-def prefect_steps(directory: Path, size: int) -> float:
-    """Prefect, a flow that calls a task in a loop, against its own temporary server."""
+def prefect_environment(directory: Path) -> None:
+    """Let Prefect start a server of its own, in the directory; to be called before its import."""
     os.environ.update(
         PREFECT_HOME=str(directory),
         PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="true",
@@ -262,6 +262,11 @@ def prefect_steps(directory: Path, size: int) -> float:
         PREFECT_LOGGING_LEVEL="CRITICAL",
         PREFECT_SERVER_LOGGING_LEVEL="CRITICAL",
     )
+
+
+def prefect_steps(directory: Path, size: int) -> float:
+    """Prefect, a flow that calls a task in a loop, against its own temporary server."""
+    prefect_environment(directory)
     from prefect import flow, task
 
     @task(persist_result=True)
