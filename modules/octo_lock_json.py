@@ -236,8 +236,8 @@ class LockedJsonFile:
             if aside is not None:
                 status = os.stat(self.path)
                 _link(self.path, aside)
-                if not from_copy and os.path.exists(self.safety_copy):
-                    os.replace(self.safety_copy, aside + SAFETY_COPY_SUFFIX)
+            if saved is None and os.path.lexists(self.safety_copy):
+                os.replace(self.safety_copy, (aside or _dated(self.path)) + SAFETY_COPY_SUFFIX)
         except OSError as error:
             raise self._unusable("moved aside", error) from error
         transaction.begin(_EMPTY if saved is None else saved[0], status, is_new=True)

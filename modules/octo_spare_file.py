@@ -116,6 +116,7 @@ def remove_spare(path: str) -> None:
 
 
 @atexit.register
-def _remove_all() -> None:
+def remove_all() -> None:
+    """Remove all spares that this process has kept."""
     for path in tuple(_kept):
         remove_spare(path)

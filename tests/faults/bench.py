@@ -74,11 +74,6 @@ class Bench:
         assert outcome.code == 0, (scenario, outcome)
         return outcome
 
-    def use(self, scenario: str) -> None:
-        """Do in this process, the next one, what must succeed."""
-        for _ in scenarios.SCENARIOS[scenario](self.work):
-            pass
-
     def versions(self, scenario: str) -> list[dict[str, Any]]:
         """What is seen before the scenario, and after each thing that it acknowledged."""
         self.begin()

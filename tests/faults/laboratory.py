@@ -183,6 +183,7 @@ class _Child:
 
     def run(self) -> int:
         """Perform the scenario, and tell of it; returns the exit code."""
+        import octo_spare_file
         from octo_errors import OctoError
         from tests.faults import crash_points
 
@@ -203,6 +204,8 @@ class _Child:
         except BaseException:
             self._tell(error=traceback.format_exc())
             return BUG
+        finally:
+            octo_spare_file.remove_all()  # as when a process ends by itself
         return 0
 
     def _observed(self) -> Any:

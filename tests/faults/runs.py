@@ -150,6 +150,10 @@ class Stand:
         """Whether the run has ended, well or not."""
         return str(self.parameters["global_parameters"]["step_engine_state"])[:8] == "COMPLETE"
 
+    def states(self) -> set[str]:
+        """The states that active nodes are in."""
+        return {token["state"] for token in self.parameters.get("active_steps", {}).values()}
+
     def armed(self) -> bool:
         """Whether a node is to be made safe first of all."""
         return bool(self.parameters["global_parameters"].get("make_safe"))

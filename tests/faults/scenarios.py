@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import octo_parameters_cli
+import octo_spare_file
 import octo_step_events
 import octo_step_instance
 from octo_errors import OctoError
@@ -201,6 +202,15 @@ def transactions(work: Path) -> Iterator[Any]:
             groups[f"made {turn}"] = {"n": turn}
             groups["group 1"]["n"] += 1
             del groups[f"group {turn + 3}"]
+        yield
+
+
+def often(work: Path) -> Iterator[Any]:
+    """One process changes the file so often that it keeps a spare."""
+    setattr(octo_spare_file, "WORTHWHILE", 1)  # noqa: B010  # sooner than else
+    store, file = _parameter_calls(work)
+    for text in ("long" * 500, "short", "longer" * 1000, ""):
+        store.update_json_dict(*file, "group 5", "text", text)
         yield
 
 
@@ -438,7 +448,7 @@ _NAMED = {
     for function in (
         *(nothing, empty, parameters, bad_parameters, bad_parameters_alone),
         *(events, full_events, torn_events, instance, ended_instance, laden_instance),
-        *(create, create_by_update, update, increment, transactions, synced),
+        *(create, create_by_update, update, increment, transactions, often, synced),
         *(repair, repair_from_defaults, command_update, command_repair),
         *(append, rotate, mend),
         *(created, reset, run, timed_run, run_fresh, command_run, command),

@@ -102,6 +102,6 @@ def test_an_error_while_an_instance_is_reset_leaves_the_old_state_or_the_new(
         assert observe(work)["parameters"] in [each["parameters"] for each in states], outcome
         lines = sum(file.read_text().count("\n") for file in work.rglob("*events*.jsonl"))
         assert lines == len(old["events"]), outcome
-        bench.use("run_fresh")
+        bench.must("run_fresh")
         assert not bench.strays(), outcome
     assert refused or error == errno.EINTR

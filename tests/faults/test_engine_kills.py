@@ -15,7 +15,7 @@ import pytest
 from octo_parameter_schema import PARAMETER_FILE_NAME
 from tests.faults.bench import KILLED, Bench
 from tests.faults.laboratory import Laboratory
-from tests.faults.runs import RUNS, Stand, by_node, events, ledger, write_library
+from tests.faults.runs import HOOK_OF, RUNS, Stand, by_node, events, ledger, write_library
 from tests.faults.scenarios import EXECUTOR, INSTANCE, observe
 from tests.modules.engine_support import wait_for
 
@@ -37,11 +37,12 @@ def test_a_kill_between_two_acts_of_the_engine_repeats_one_hook_at_most(
     laboratory: Laboratory, work: Path, name: str
 ) -> None:
     bench, clean = prepared(laboratory, work, name)
-    seen = set()
+    seen, states = set(), set()
     for outcome in bench.crashes("run"):
         seen.add(outcome.points[-1])
-        check(bench, clean, name)
+        states |= check(bench, clean, name).states()
     assert seen >= {f"{when} {act}" for when in ("before", "after") for act in AROUND}
+    assert states >= {state for state, hook in HOOK_OF.items() if f" {hook} " in "\n".join(clean)}
 
 
 @runs(IN_ENGINE)
@@ -91,7 +92,7 @@ def test_a_kill_while_an_instance_is_reset_deletes_nothing_and_leaves_the_old_st
         assert now["parameters"] in (old["parameters"], new["parameters"]), outcome
         lines = sum(file.read_text().count("\n") for file in work.rglob("*events*.jsonl"))
         assert lines == len(old["events"]), outcome
-        bench.use("run_fresh")
+        bench.must("run_fresh")
         assert not bench.strays(), outcome
     assert old["parameters"] in seen and new["parameters"] in seen
 
@@ -117,8 +118,12 @@ def prepared(laboratory: Laboratory, work: Path, name: str) -> tuple[Bench, list
     return bench, ledger(work)
 
 
-def check(bench: Bench, clean: list[str], name: str) -> None:
-    """After a kill: go on, and see that what is owed was done, once, and nothing else."""
+def check(bench: Bench, clean: list[str], name: str) -> Stand:
+    """After a kill: go on, and see that what is owed was done, once, and nothing else.
+
+    Returns:
+        How the run stood after the kill.
+    """
     work = bench.work
     if name in IN_WORKERS:
         wait_for(lambda: not workers(work), "the end of the killed engine's workers")
@@ -137,6 +142,7 @@ def check(bench: Bench, clean: list[str], name: str) -> None:
         bench.run("run_fresh")  # the run before had nothing to do, so it has not cleaned up
         ledger(work)
     assert not bench.strays(), stand
+    return stand
 
 
 def workers(work: Path) -> list[int]:

@@ -217,6 +217,46 @@ def test_a_value_makes_a_round_trip_or_is_refused_and_nothing_is_written(
         assert (tmp_path / PARAMETER_FILE_NAME).read_bytes() == before
 
 
+GOOD = {
+    "depth 253": nested(253),
+    "depth 254": nested(254),
+    "the largest integer": b'{"a": {"b": 18446744073709551615}}',
+    "the smallest integer": b'{"a": {"b": -9223372036854775808}}',
+    "escapes": b'{"a": {"b": "\\u0000\\ufeff\\ud83d\\ude00\\/"}}',
+    "no line end": b'{"a":{"b":""}}',
+    "other line ends": b'{"a":\r\n{"b":\r1}}\r\n',
+}
+
+
+@pytest.mark.parametrize("content", GOOD.values(), ids=list(GOOD))
+def test_what_is_at_the_edge_is_kept_by_a_write_to_another_group(
+    tmp_path: Path, perform: Said, content: bytes
+) -> None:
+    file = tmp_path / PARAMETER_FILE_NAME
+    file.write_bytes(content)
+    assert perform("INCREMENT", tmp_path) == (0, "1\n")
+    assert json.loads(file.read_bytes())["a"] == json.loads(content)["a"]
+    assert open_parameters(tmp_path).read()["a"] == json.loads(content)["a"]
+
+
+def test_a_safety_copy_that_is_cut_off_anywhere_is_never_put_back_and_is_kept(
+    tmp_path: Path,
+) -> None:
+    file, copy = tmp_path / PARAMETER_FILE_NAME, tmp_path / f"{PARAMETER_FILE_NAME}.backup"
+    with open_parameters(tmp_path).transaction() as groups:
+        groups["a"] = {"b": "x"}
+    whole = copy.read_bytes()
+    for length in range(len(whole.rstrip())):
+        file.write_bytes(b"{")
+        copy.write_bytes(whole[:length])
+        open_parameters(tmp_path).repair()
+        assert "a" not in open_parameters(tmp_path).read()
+        aside = [path.read_bytes() for path in tmp_path.glob("*.bad-*")]
+        assert b"{" in aside and whole[:length] in aside
+        for path in tmp_path.glob(f"{PARAMETER_FILE_NAME}.*"):
+            path.unlink()
+
+
 @pytest.mark.slow
 def test_a_text_of_100_mb_makes_a_round_trip(tmp_path: Path, perform: Said) -> None:
     text = "ü" * 50_000_000
@@ -334,6 +374,7 @@ PLACES = (
     RUNNER_FILE_NAME,
     RUNNER_FILE_NAME + ".tmp",
     PIN_FILE_NAME,
+    PIN_FILE_NAME + ".tmp",
     "logs",
     "archive",
 )

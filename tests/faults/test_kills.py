@@ -35,6 +35,7 @@ CASES = [
     Case("update", "parameters", "use_parameters"),
     Case("increment", "parameters", "use_parameters"),
     Case("transactions", "parameters", "use_parameters"),
+    Case("often", "parameters", "use_parameters"),
     Case("synced", "parameters", "use_parameters"),
     Case("command_update", "parameters", "use_parameters"),
     Case("repair", "bad_parameters", "repair_and_use"),
@@ -66,7 +67,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged_and_tears_nothing(
         seen.append(now)
         if case.before.startswith("bad"):
             assert any(BAD_TEXT in text for text in texts(work)), outcome
-        bench.use(case.after)
+        bench.must(case.after)
         assert went_on(now, observe(work)), outcome
         assert not bench.strays(), outcome
     assert all(version in seen for version in versions)
