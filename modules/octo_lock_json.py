@@ -18,7 +18,7 @@ so a safety copy, synced, is written beside it whenever the last one is a second
 """
 
 # pathlib is slow to load, and a command that updates one value loads this module:
-# ruff: noqa: PTH100, PTH104, PTH105, PTH110, PTH116, PTH120
+# ruff: noqa: PTH100, PTH104, PTH105, PTH116, PTH120
 
 from __future__ import annotations
 
