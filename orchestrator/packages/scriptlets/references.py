@@ -47,7 +47,7 @@ def reference_to(target: Any) -> dict[str, str]:
 
 def why_only_here(target: Any) -> str:
     """Why no other process finds the target; empty when one does."""
-    if not hasattr(target, "__qualname__"):
+    if not (hasattr(target, "__qualname__") and target.__module__):
         return f"it is {type(target).__name__}, not a class or function of a module"
     if "<" in target.__qualname__:
         return "it is defined inside a function"

@@ -115,6 +115,9 @@ class LiveSteps:
     def description(self) -> dict[str, Any]:  # noqa: D102
         return description_of(self._instance)
 
+    def require_ready(self) -> None:
+        """Do nothing: the objects are here."""
+
 
 class KeptSteps:
     """Makes steps from what the instance keeps; a source of the engine."""
@@ -124,15 +127,8 @@ class KeptSteps:
         self._calls = read_program(self._instance.path)["calls"]
         self._context = Context(instance)
 
-    def make(self, node: str) -> ScriptletStep:
-        """A new step.
-
-        Raises:
-            StepFailure: It can only be made by the program that added it.
-        """
+    def make(self, node: str) -> ScriptletStep:  # noqa: D102
         kept = self._calls[node]
-        if reason := kept["only_here"]:
-            raise StepFailure(f"only the program that added this step can run it: {reason}")
         call = Call(load_target(kept["target"]), kept["params"], kept["results"])
         # Not one for all steps: another worker may have performed a step anew since this one did.
         return ScriptletStep(node, call, self._context, Returned(self._instance))
@@ -142,6 +138,20 @@ class KeptSteps:
 
     def description(self) -> dict[str, Any]:  # noqa: D102
         return description_of(self._instance.path)
+
+    def require_ready(self) -> None:
+        """Do nothing if all steps can be made here.
+
+        Raises:
+            InstanceError: Some only by the program that added them.
+        """
+        missing = [name for name, call in self._calls.items() if call["only_here"]]
+        if missing:
+            raise InstanceError(
+                f"{self._instance.path}: only the program that added them can run the steps"
+                f" {', '.join(missing)}",
+                hint="start that program again: the run goes on there",
+            )
 
 
 def description_of(instance: Path) -> dict[str, Any]:
@@ -161,11 +171,12 @@ class ScriptletProgram:
         kept: What the instance is to keep of it, as `plan.kept_plan` makes it.
     """
 
-    def __init__(self, kept: dict[str, Any], source: NodeSource) -> None:
+    def __init__(self, kept: dict[str, Any], source: LiveSteps | KeptSteps) -> None:
         nodes, arrows = kept["step_node_graph_dict"], kept["step_arrow_graph_dict"]
         self.kept = kept
         self.graph: StepGraph = dependency_graph(nodes, arrows, {}, Path(PROGRAM_FILE_NAME))
-        self.source = source
+        self.source: NodeSource = source
+        self._steps = source
         self.directory = Path(kept["directory"])
         self.warnings: list[Problem] = []
 
@@ -179,13 +190,13 @@ class ScriptletProgram:
         text = json.dumps(self.kept, ensure_ascii=False, indent=2)
         replace_file(str(instance / PROGRAM_FILE_NAME), text.encode(), None, sync=False)
 
+    def require_ready(self) -> None:  # noqa: D102
+        self._steps.require_ready()
+
     def changes(self, instance: Path) -> list[str]:
         """The steps that are not as they were when they were pinned."""
         before, now = read_program(instance)["calls"], self.kept["calls"]
         return sorted(name for name in before.keys() | now if before.get(name) != now.get(name))
-
-    def require_ready(self) -> None:
-        """Do nothing: what it was made of is all that it needs."""
 
 
 def load_program(instance: InstanceDir, *, verbose: bool = False) -> ScriptletProgram:

@@ -155,7 +155,8 @@ def test_a_folder_with_problems_adds_nothing_and_tells_them_all(tmp_path: Path) 
     assert f"{tmp_path}/c.py:2: ZeroDivisionError" in failure.value.message
     assert "two scriptlets are called 'Same'" in failure.value.message
     assert mine.list() == []
-    assert not [name for name in sys.modules if name.startswith("scriptlets_in_") and "_c" in name]
+    loaded = [name for name in sys.modules if name.startswith("scriptlets_in_")]
+    assert not [name for name in loaded if name.endswith(("_c", "_d", "_e"))]
     with pytest.raises(ScriptletError, match="no such directory"):
         mine.discover_folder(tmp_path / "x")
 
