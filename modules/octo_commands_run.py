@@ -94,7 +94,7 @@ def drive(
             observer=view.event,
             sink=view.output,
         )
-        with _signals(engine, view):
+        with steered_by_signals(engine, view.notice):
             outcome = action(engine)
         if last_words:
             view.ending(
@@ -120,22 +120,25 @@ def _view(instance: InstanceDir, as_json: bool, quiet: bool, verbose: bool) -> P
 
 
 @contextmanager
-def _signals(engine: StepEngine, view: PlainView) -> Iterator[None]:
-    """Signals pause the engine inside; what was ignored (`nohup`, `&` in a script) stays so."""
+def steered_by_signals(engine: StepEngine, notice: Callable[[str], None]) -> Iterator[None]:
+    """Signals pause the engine inside; what was ignored (`nohup`, `&` in a script) stays so.
+
+    `notice` tells the user what has been heard; it is called in a signal handler.
+    """
     presses = 0
 
     def on_signal(number: int, _: object) -> None:
         nonlocal presses
         if number != signal.SIGINT:
-            view.notice(f"{signal.Signals(number).name}: pausing when the present hook is done")
+            notice(f"{signal.Signals(number).name}: pausing when the present hook is done")
             engine.request_pause(signal.Signals(number).name)
             return
         presses += 1
         if presses == 1:
-            view.notice("pausing when the present hook is done; Ctrl-C again interrupts it")
+            notice("pausing when the present hook is done; Ctrl-C again interrupts it")
             engine.request_pause("Ctrl-C")
         elif presses == 2:
-            view.notice("interrupting the present hook; Ctrl-C again leaves at once")
+            notice("interrupting the present hook; Ctrl-C again leaves at once")
             engine.interrupt()
         else:
             os._exit(EXIT_INTERRUPTED)

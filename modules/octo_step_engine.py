@@ -46,6 +46,7 @@ from octo_step_messages import (
     Tick,
 )
 from octo_step_output import StepOutput
+from octo_step_processes import marked, outlived
 from octo_step_program import Program, load_program
 from octo_step_results import as_event, facts_of, keep_items, keep_result
 from octo_step_states import RunState
@@ -155,6 +156,8 @@ class StepEngine:
                     session.reopen()
                 if until is not None:
                     _known(until, session.graph)
+                if not session.run.finished:
+                    session.program.require_ready()
                 return session.drive([Started()])
 
     def _put_away(self) -> None:
@@ -234,7 +237,8 @@ class StepEngine:
             limits = replace(limits, at_once=self._executor.workers, keep_going=self._keep_going)
             session = _Session(self, program, limits, log, self._executor)
             try:
-                yield session
+                with marked(self.instance.path):
+                    yield session
             finally:
                 left = self._executor.close()
                 if left:
@@ -351,6 +355,8 @@ class _Session:
         events = [{"event": kind, "executor": self.engine._executor_kind, **crash}]
         if changed:
             events.append({"event": "library_changed", "files": changed})
+        if self.run.crashed and (left := outlived(self.engine.instance.path)):
+            events.append({"event": "left_running", "what": left})
         self.write_events(events)
         with self.parameters.transaction() as data:
             self.program.add_missing(data)

@@ -150,7 +150,7 @@ def source_from(description: dict[str, Any]) -> NodeSource:
     """The source that described itself so, in another process."""
     from importlib import import_module
 
-    sys.path.extend(folder for folder in description["path"] if folder not in sys.path)
+    sys.path[1:1] = [folder for folder in description["path"] if folder not in sys.path]
     made = getattr(import_module(description["module"]), description["class"])
     return made(**description["arguments"])  # type: ignore[no-any-return]
 

@@ -58,6 +58,10 @@ class Program(Protocol):
         """What is not as it was when it was pinned, by name."""
         ...
 
+    def require_ready(self) -> None:
+        """Do nothing if all is there that a run needs; raises OctoError if something is missing."""
+        ...
+
 
 class LibraryProgram:
     """A step library; `first` is the node to begin at, None leaves that to the library.
@@ -102,6 +106,9 @@ class LibraryProgram:
 
     def changes(self, instance: Path) -> list[str]:  # noqa: D102
         return changed_files(instance, self._library.path)
+
+    def require_ready(self) -> None:  # noqa: D102
+        pass
 
 
 def load_program(instance: InstanceDir, *, verbose: bool = False) -> Program:

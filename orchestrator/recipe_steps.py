@@ -9,31 +9,36 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from octo_errors import RecipeError
+from octo_errors import RecipeError, did_you_mean
 from octo_instance_dir import InstanceDir
 from octo_json_strict import JsonValueError, dump_value
 from octo_lock_json import Groups
 from octo_parameter_schema import ITEMS_KEY, RESULT_KEY
 from octo_step_graph import item_of
-from octo_step_hooks import StepFailure, StepResult
+from octo_step_hooks import HookResult, StepFailure, StepResult, perform
+from octo_step_lib import load_node, make_node
 from orchestrator.context import Context
 from orchestrator.recipe_modules import ModulePath
+from orchestrator.recipe_pin import PinnedRecipe
 from orchestrator.recipe_secrets import Masker, masked_output
 from orchestrator.recipe_shell import run_command
 from orchestrator.recipe_values import is_true, render
 from scriptlets.lifecycle import ScriptletFailed, call_target
 from scriptlets.outcomes import error_text, users_traceback, why_not_kept
-from scriptlets.resources import Usage, has_own_process
+from scriptlets.resources import Usage
 
 _ITEM: Final = re.compile(r"\b(item|index)\b")
+
+Nest = Callable[["RunEnvironment", str, Mapping[str, Any]], StepResult]
+"""Runs the recipe that a step (or an item of it) names, with these inputs."""
 
 
 @dataclass
@@ -43,16 +48,27 @@ class RunEnvironment:
     Attributes:
         instance: The directory of the instance.
         working_directory: Where the run was started; steps run there.
-        compiled: The compiled recipe.
+        pinned: The recipe.
         inputs: The values of the recipe's inputs, secret ones included; they stay in memory.
+        hidden: Further secrets: those of a recipe that nests this one.
         own_process: A step has this process for itself while it runs.
+        verbose: Passed to the nodes of libraries.
+        nest: Runs the recipe that a step names; in worker processes only.
     """
 
     instance: Path
     working_directory: Path
-    compiled: Mapping[str, Any]
+    pinned: PinnedRecipe
     inputs: Mapping[str, Any] = field(repr=False, default_factory=dict)
-    own_process: bool = field(default_factory=has_own_process)
+    hidden: Sequence[Any] = field(repr=False, default=())
+    own_process: bool = False
+    verbose: bool = False
+    nest: Nest | None = None
+
+    @property
+    def compiled(self) -> Mapping[str, Any]:
+        """The compiled recipe."""
+        return self.pinned.compiled
 
     def make(self, node: str) -> RecipeStep:
         """The object of a step, or of one of its items (`STEP[3]`).
@@ -60,21 +76,34 @@ class RunEnvironment:
         Raises:
             RecipeError: The recipe has no such step.
         """
+        name, number = self.place_of(node)
+        task = self.compiled["steps"][name]
+        kind = LibraryStep if task["type"] == "step_node" else RecipeStep
+        return kind(self, name, task, number)
+
+    def place_of(self, node: str) -> tuple[str, int | None]:
+        """The step that a node is, and for which of its items, if it is for one.
+
+        Raises:
+            RecipeError: The recipe has no such step.
+        """
         steps = self.compiled["steps"]
-        if node in steps:
-            return RecipeStep(self, node, steps[node])
-        name, number = item_of(node)
+        name, number = (node, None) if node in steps else item_of(node)
         if name not in steps:
-            raise RecipeError(f"the recipe has no step {node!r}", hint="compile it anew")
-        return RecipeStep(self, name, steps[name], number)
+            raise RecipeError(f"the recipe has no step {node!r}", hint=did_you_mean(node, steps))
+        return name, number
+
+    @cached_property
+    def secrets(self) -> list[Any]:
+        """The values that must not be seen."""
+        specs = self.compiled["inputs"]
+        own = [each for name, each in self.inputs.items() if specs.get(name, {}).get("secret")]
+        return [*own, *self.hidden]
 
     @cached_property
     def masker(self) -> Masker:
-        """Masks the values of secret inputs."""
-        specs = self.compiled.get("inputs", {})
-        return Masker(
-            value for name, value in self.inputs.items() if specs.get(name, {}).get("secret")
-        )
+        """Masks secrets."""
+        return Masker(self.secrets)
 
     @cached_property
     def context(self) -> Context:
@@ -99,6 +128,11 @@ class RunEnvironment:
         if found is None:
             found = self._loaded[module, function] = self._modules.load(module, function)
         return found
+
+    def keep(self, group: str, values: Mapping[str, Any]) -> None:
+        """Put values into a group of the parameter file."""
+        with self._directory.parameters.transaction() as groups:
+            groups.setdefault(group, {}).update(values)
 
     def look(self) -> Groups:
         """The parameter file as it is now."""
@@ -151,10 +185,11 @@ class RecipeStep:
         Raises:
             StepFailure: They can't be told.
         """
-        with _Telling(self._environment):
-            if not self._when_of_item and not self._is_wanted(self._variables()):
+        with self._telling():
+            variables = self._variables()
+            if not self._when_of_item and not self._is_true_now(variables):
                 return []
-            items = self._rendered_items(self._variables())
+            items = self._rendered_items(variables)
             masked = self._environment.masker.mask_value(items)
         return list(masked)
 
@@ -164,20 +199,26 @@ class RecipeStep:
         Raises:
             StepFailure: It failed.
         """
-        environment = self._environment
-        usage = Usage(environment.own_process)
-        with _Telling(environment, usage):
-            output = masked_output(environment.masker, own_process=environment.own_process)
-            with output if environment.masker else nullcontext():
-                variables = self._variables() if self._needs_variables() else {}
-                parent_decided = self._number is not None and not self._when_of_item
-                if not parent_decided and not self._is_wanted(variables):
-                    return StepResult(skipped=True)
-                result = self._perform(variables)
-                self._check_success(variables)
+        usage = Usage(self._environment.own_process)
+        with self._telling(usage):
+            variables = self._variables() if self._needs_variables() else {}
+            if not self._is_wanted(variables):
+                return StepResult(skipped=True)
+            result = self._perform(variables)
+            self._check_success(variables)
             result.facts = {**usage.facts(), **result.facts}
             return self._kept(result)
         raise AssertionError  # for type checkers: the block above swallows nothing
+
+    @contextmanager
+    def _telling(self, usage: Usage | None = None) -> Iterator[None]:
+        """Mask what is written in the block, and tell what is raised there."""
+        environment = self._environment
+        with (
+            _Telling(environment, usage),
+            masked_output(environment.masker, own_process=environment.own_process),
+        ):
+            yield
 
     # --- what the step is for ---
 
@@ -229,6 +270,10 @@ class RecipeStep:
         return list(items)
 
     def _is_wanted(self, variables: Mapping[str, Any]) -> bool:
+        decided = self._number is not None and not self._when_of_item  # when the items were made
+        return decided or self._is_true_now(variables)
+
+    def _is_true_now(self, variables: Mapping[str, Any]) -> bool:
         when = self._task.get("when", True)
         return when if isinstance(when, bool) else is_true(when, variables)
 
@@ -241,10 +286,8 @@ class RecipeStep:
             return StepResult(self._call(args))
         if kind == "shell":
             return self._run_command(self._rendered("command", variables), args or {})
-        from orchestrator.recipe_instance import run_nested
-
-        nested: StepResult = run_nested(self._environment, self.name, args or {})
-        return nested
+        assert self._environment.nest is not None  # the engine calls it in a worker process
+        return self._environment.nest(self._environment, self.name, args or {})
 
     def _rendered(self, key: str, variables: Mapping[str, Any]) -> Any:
         value = self._task.get(key)
@@ -303,6 +346,83 @@ class RecipeStep:
         return result
 
 
+class LibraryStep(RecipeStep):
+    """A step that is a node of a step library: the engine calls the hooks that the node has.
+
+    Its `args` are put into its group of the parameter file before its first hook. What the recipe
+    says goes before what the node says: its `step_advance` is not asked.
+    """
+
+    def __init__(
+        self,
+        environment: RunEnvironment,
+        name: str,
+        task: Mapping[str, Any],
+        number: int | None = None,
+    ) -> None:
+        super().__init__(environment, name, task, number)
+        self._hooks = task["hooks"]
+        self._wanted: bool | None = None  # not known yet
+
+    def step_entry(self) -> None:
+        """Prepare the step, unless its `when` is false."""
+        self._wanted = None
+        with self._telling():
+            if self._is_performed():
+                self._give_args(self._variables())
+                self._call_node("step_entry")
+
+    def step_exit(self) -> None:
+        """Leave the step, if it was performed."""
+        with self._telling():
+            if self._is_performed():
+                self._call_node("step_exit")
+
+    def step_probe(self) -> str | None:
+        """Ask the node whether it had done its work when it was interrupted."""
+        with self._telling():
+            return self._call_node("step_probe").answer
+        raise AssertionError  # for type checkers: the block above swallows nothing
+
+    def step_make_safe(self) -> None:
+        """Make safe what the node controls."""
+        with self._telling():
+            self._call_node("step_make_safe")
+
+    def _perform(self, variables: Mapping[str, Any]) -> StepResult:
+        if "step_entry" not in self._hooks:
+            self._give_args(variables or self._variables())
+        if "step_execute" not in self._hooks:
+            return StepResult()
+        result = self._call_node("step_execute")
+        return StepResult(result.output, result.skipped, result.facts)
+
+    def _is_performed(self) -> bool:
+        """Whether its `when` is true: found out once, for all hooks."""
+        if self._wanted is None:
+            self._wanted = self._is_wanted(self._variables())
+        return self._wanted
+
+    def _give_args(self, variables: Mapping[str, Any]) -> None:
+        args = self._environment.masker.mask_value(self._rendered("args", variables))
+        if args:
+            self._environment.keep(self.name, args)
+
+    def _call_node(self, hook: str) -> HookResult:
+        result = perform(self._node, self.name, hook)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        if result.error is not None:
+            raise StepFailure(result.error, result.traceback, result.facts)
+        return result
+
+    @cached_property
+    def _node(self) -> object:
+        task = self._task
+        made = load_node(task["library"], task["node_module"], task["function"])
+        return make_node(made, self.name, self._environment.verbose)
+
+
 class _Telling:
     """Turns what is raised in its block into a StepFailure, masked; Ctrl-C alone goes through."""
 
@@ -321,13 +441,13 @@ class _Telling:
     ) -> None:
         if error is None or isinstance(error, KeyboardInterrupt):
             return
-        masker = self._environment.masker
         facts = self._usage.facts() if self._usage is not None else {}
-        raise StepFailure(
-            masker.mask_text(error_text(error)),
-            masker.mask_text(users_traceback(error, trace)),
-            facts,
-        ) from None
+        if isinstance(error, StepFailure):  # told already
+            text, lines, facts = str(error), error.traceback, {**facts, **error.facts}
+        else:
+            text, lines = error_text(error), users_traceback(error, trace)
+        mask = self._environment.masker.mask_text
+        raise StepFailure(mask(text), mask(lines), facts) from None
 
 
 class _Lookup(Mapping[str, Any]):

@@ -121,6 +121,18 @@ ORCHESTRATOR = {
     "recipe_secrets": "",
     "run_record": "",
     "run_report": "run_record",
+    "run_logging": "",
+    "run_plan": "dependency_graph",
+    "recipe_choices": "",
+    "recipe_shell": "scriptlets.lifecycle",
+    "recipe_pin": "recipe_compiler recipe_modules",
+    "recipe_steps": "context recipe_pin recipe_secrets recipe_shell recipe_values"
+    " scriptlets.outcomes scriptlets.resources",
+    "recipe_program": "recipe_choices recipe_inputs recipe_steps",
+    "recipe_instance": "recipe_program",
+    "recipe_nested": "recipe_instance",
+    "recipe_worker": "recipe_nested run_logging",
+    "runner": "recipe_instance run_logging run_plan run_report",
 }
 """The same for orchestrator/: its files, those of orchestrator/packages by their dotted names.
 
@@ -139,6 +151,9 @@ LATE = {
     "recipe_cache",
     "recipe_check_calls",
     "recipe_check_templates",
+    "recipe_pin",
+    "recipe_worker",
+    "runner",
     "scriptlets.framework",
 }
 """They import some of the project inside functions, to start without it. Nobody else may."""

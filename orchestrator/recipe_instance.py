@@ -1,0 +1,266 @@
+"""The instance of a run of a recipe: made, put away for a new run, gone on with after changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from octo_errors import InstanceError, RecipeError, UsageError
+from octo_instance_dir import InstanceDir
+from octo_instance_setup import make_instance, reset_instance
+from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP, PARAMETER_FILE_NAME
+from octo_step_engine import StepEngine
+from octo_step_events import EventLog
+from octo_step_graph import StepGraph, item_of
+from octo_step_output import log_file_name
+from octo_step_states import RunState, leads_to
+from orchestrator.recipe_choices import Choices, steps_from
+from orchestrator.recipe_inputs import resolve_inputs
+from orchestrator.recipe_pin import PIN_FILES, PinnedRecipe, pin_recipe
+from orchestrator.recipe_program import (
+    Inputs,
+    RecipeProgram,
+    load_program,
+    recipe_group,
+)
+
+DEFAULT_PLACE: Final = "step_instances"
+EXECUTOR: Final = "threads"
+"""Where steps run, unless the recipe or the user says otherwise."""
+
+
+def default_place(pinned: PinnedRecipe, working_directory: Path) -> Path:
+    """Where the instance of a recipe is, if nobody says otherwise."""
+    name = log_file_name(pinned.compiled["name"]).removesuffix(".log")
+    return working_directory / DEFAULT_PLACE / name
+
+
+# --- a new run ------------------------------------------------------------------------------------
+
+
+def begin_run(program: RecipeProgram, place: Path) -> InstanceDir:
+    """The instance of a new run; what is there of an earlier run goes into its archive.
+
+    Raises:
+        InstanceError: It can't be made, or what is there is no instance of a recipe.
+        EngineBusyError: An engine runs the instance that is there.
+    """
+    if not (place / PARAMETER_FILE_NAME).exists():
+        return make_instance(place, program)
+    instance = InstanceDir(place)
+    recipe_group(instance)
+    _make_safe(instance)
+    with instance.run_lock():
+        program.pin(instance.path)  # before the parameter file names it
+        archive = reset_instance(instance, program)
+        _archive_pins(instance, program, archive)
+    return instance
+
+
+def _make_safe(instance: InstanceDir) -> None:
+    """Call what is owed of the run that is left behind."""
+    if instance.parameters.read()[GLOBAL_GROUP].get(ARMED_KEY):
+        StepEngine(instance).make_safe()
+
+
+def _archive_pins(instance: InstanceDir, program: RecipeProgram, archive: Path) -> None:
+    """The old run is complete in the archive: with what it was made of."""
+    for file in instance.path.glob(PIN_FILES):
+        if file.name != program.pinned.file_name:
+            file.rename(archive / file.name)
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Given:
+    """The inputs that a user gives: as `NAME=VALUE`, and in files."""
+
+    values: Sequence[str] = ()
+    files: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What has changed since a run was begun.
+
+    Attributes:
+        difference: Of the recipe's text, as a unified diff.
+        code: The files with code of the steps that are others now.
+    """
+
+    difference: str = ""
+    code: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.difference or self.code)
+
+    def __str__(self) -> str:
+        code = [f"changed: {path}" for path in self.code]
+        return "\n".join([*self.difference.splitlines(), *code])
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """How a run is to go on.
+
+    Attributes:
+        old: What it has run until now.
+        new: What it is to run.
+        again: The steps that are to be done again.
+    """
+
+    old: RecipeProgram
+    new: RecipeProgram
+    again: frozenset[str]
+
+    def left(self, instance: InstanceDir) -> list[str]:
+        """The steps that are still to be done."""
+        run = self._state(instance.parameters.read())
+        bits, places = run.done, self.new.graph.positions
+        nodes = self.new.graph.nodes.items()
+        return [name for name, node in nodes if node.active and not bits >> places[name] & 1]
+
+    def begin(self, instance: InstanceDir) -> None:
+        """Let the instance stand where it can be gone on with.
+
+        Raises:
+            EngineBusyError: An engine runs it.
+        """
+        if self.again or self.new.described() != self.old.described():
+            _make_safe(instance)
+            with instance.run_lock():
+                self.new.pin(instance.path)
+                self._replace(instance)
+
+    def _replace(self, instance: InstanceDir) -> None:
+        with instance.parameters.transaction() as data:
+            run = self._state(dict(data))
+            self.new.identify(data)
+            run.store(data, self.new.graph, time.time())
+            run_id = data[GLOBAL_GROUP].get("run_id", "")
+        durability = instance.parameters.durability
+        log = EventLog(instance.path, durability=durability, run_id=run_id)
+        log.append({"event": "program_changed", "compiled": self.new.pinned.file_name})
+        log.close()
+
+    def _state(self, data: dict[str, Any]) -> RunState:
+        run = RunState.load(data, self.old.graph)
+        return carried_over(run, self.old.graph, self.new.graph, self.again)
+
+
+def instance_to_resume(place: Path) -> InstanceDir:
+    """The instance at a place.
+
+    Raises:
+        InstanceError: There is none.
+    """
+    if not (place / PARAMETER_FILE_NAME).exists():
+        raise InstanceError(
+            f"{place}: there is no run to go on with",
+            hint="begin one, without --resume; or name its directory: --instance DIR",
+        )
+    return InstanceDir(place)
+
+
+def continuation(
+    instance: InstanceDir,
+    now: PinnedRecipe | None,
+    given: Given,
+    choices: Choices,
+    *,
+    accept_changes: bool = False,
+) -> Continuation:
+    """How a run that rests, has failed or was killed is to go on. Changes nothing.
+
+    Args:
+        now: The recipe as it is now; None: what the files are that the run was begun with.
+        given: Inputs: the secret ones again, and those that the recipe has not had until now.
+        choices: What is chosen anew.
+        accept_changes: Go on with recipe and code as they are now; what is done stays done.
+
+    Raises:
+        RecipeError: Recipe or code have changed, and that is not accepted; or something is wrong
+            with the recipe.
+        UsageError: An input is missing, or is no longer what it was.
+    """
+    old = load_program(instance)
+    pinned = old.pinned
+    if now is None:
+        source = pinned.compiled["source"]
+        now = pin_recipe(source, old.directory) if pinned.changed_sources() else pinned
+    changes = Changes(
+        pinned.difference(now), tuple(pinned.changed_code(instance.path, old.directory))
+    )
+    if changes and not accept_changes:
+        raise RecipeError(
+            f"{instance.path}: changed since this run was begun:\n{changes}",
+            hint="go on with it as it is now: --accept-changes (steps that are done stay done)"
+            "\nor begin a new run: without --resume",
+        )
+    if changes or now.compiled["source"] != pinned.compiled["source"]:
+        pinned = now
+    new = RecipeProgram(
+        pinned,
+        _inputs_again(pinned, old.inputs, given),
+        old.choices.changed(choices),
+        instance=instance.path,
+        working_directory=old.directory,
+        verbose=old.verbose,
+    )
+    again = steps_from(new.compiled, choices.from_step) if choices.from_step else ()
+    return Continuation(old, new, frozenset(again))
+
+
+def _inputs_again(pinned: PinnedRecipe, before: Inputs, given: Given) -> Inputs:
+    """The inputs of a run that goes on: those it had, and what is given now."""
+    specs = pinned.compiled["inputs"]
+    known = {name: value for name, value in before.values.items() if name in specs}
+    had = {
+        name: {**spec, "default": known[name], "env": None} if name in known else spec
+        for name, spec in specs.items()
+    }
+    values = resolve_inputs(had, given.values, given.files)
+    for name, value in known.items():
+        if values[name] != value and not specs[name].get("secret"):
+            raise UsageError(
+                f"input {name!r} of this run is {value!r}, and now given as {values[name]!r}",
+                hint="leave it out, or begin a new run: without --resume",
+            )
+    return Inputs(values)
+
+
+def carried_over(
+    run: RunState, old: StepGraph, new: StepGraph, again: Collection[str] = ()
+) -> RunState:
+    """The state of a run of one graph, for another: what has the same name, is the same."""
+    done = [n for n in old.nodes if run.done >> old.positions[n] & 1 and old.nodes[n].active]
+    run.done = new.bits(name for name in done if name in new.nodes and name not in again)
+    run.tokens = {
+        name: token
+        for name, token in run.tokens.items()
+        if (step := item_of(name)[0] or name) not in again
+        and new.has(name)
+        and new.node(name).active
+        and ("step_items" in old.node(name).hooks) == ("step_items" in new.node(name).hooks)
+        and all(leads_to(new, step, key) is not None for key in token.arrows)
+    }
+    run.passed_over = [
+        name
+        for name in run.passed_over
+        if name in new.nodes and name not in again and new.nodes[name].error_arrow_key
+    ]
+    if run.state == "COMPLETE_ERROR":
+        run.reopen(new)
+    elif run.finished and run.done != new.bits(new.nodes):
+        run.move("jump")
+    if again:
+        run.ending = ""
+    if not run.ending and not run.finished:  # there may be more to do before the final steps
+        run.finalizing = False
+        run.tokens = {n: t for n, t in run.tokens.items() if not new.node(n).is_final}
+    return run

@@ -1,0 +1,118 @@
+"""A recipe that is a step of another one.
+
+It has an instance of its own below the outer one's, in `nested/<step>`, and an engine in the worker
+process of the outer step: it ends with that, and goes on where it was when the outer step is
+performed again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from octo_errors import EngineBusyError
+from octo_instance_dir import InstanceDir
+from octo_instance_setup import make_instance
+from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME, STATUS_KEY
+from octo_step_engine import Outcome, StepEngine
+from octo_step_hooks import StepResult
+from octo_step_output import log_file_name
+from orchestrator.context import CONTEXT_GROUP
+from orchestrator.recipe_choices import Choices
+from orchestrator.recipe_inputs import resolve_inputs
+from orchestrator.recipe_instance import EXECUTOR, Continuation, begin_run
+from orchestrator.recipe_program import Inputs, RecipeProgram, load_program
+from orchestrator.recipe_steps import RunEnvironment
+from scriptlets.lifecycle import ScriptletFailed
+
+_FREE_WITHIN_S: Final = 10.0
+"""A killed engine's nested ones end at once, but not at the same instant."""
+_T = TypeVar("_T")
+
+
+def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> StepResult:
+    """Run the recipe that a step of another one names, or go on with its run.
+
+    Args:
+        node: The step, or one of its items.
+        args: Its inputs.
+
+    Returns:
+        `instance`, and `context`: what its steps have left there.
+
+    Raises:
+        RecipeError: The inputs don't fit.
+        ScriptletFailed: It has failed; says at which step.
+        KeyboardInterrupt: It rests, and so the outer run is to rest.
+    """
+    step, _ = outer.place_of(node)
+    pinned = outer.pinned.of_step(step)
+    place = outer.instance / "nested" / log_file_name(node).removesuffix(".log")
+    program = RecipeProgram(
+        pinned,
+        Inputs(resolve_inputs(pinned.compiled["inputs"], args), hidden=outer.secrets),
+        Choices(),
+        instance=place,
+        working_directory=outer.working_directory,
+        verbose=outer.verbose,
+    )
+    instance = _patiently(lambda: _nested_instance(program, place, _has_succeeded(outer, node)))
+    outcome = _patiently(lambda: _drive_nested(program, instance))
+    name = pinned.compiled["name"]
+    if outcome.engine_state == "COMPLETE_ERROR":
+        raise ScriptletFailed(f"recipe {name}: {outcome.reason}")
+    if outcome.engine_state != "COMPLETE_SUCCESS":
+        raise KeyboardInterrupt
+    context = instance.parameters.read().get(CONTEXT_GROUP, {})
+    return StepResult({"instance": str(instance.path), "context": context})
+
+
+def _has_succeeded(outer: RunEnvironment, node: str) -> bool:
+    """Whether the outer run has taken note of a success already, and so wants a new one."""
+    return bool(outer.look().get(node, {}).get(STATUS_KEY) == "SUCCESS")
+
+
+def _nested_instance(program: RecipeProgram, place: Path, anew: bool) -> InstanceDir:
+    """The instance to go on in, as the outer run wants it now."""
+    if not (place / PARAMETER_FILE_NAME).exists():
+        return make_instance(place, program)
+    instance = InstanceDir(place)
+    before = load_program(instance)
+    if anew and instance.parameters.read()[GLOBAL_GROUP]["step_engine_state"].startswith("COMP"):
+        return begin_run(program, place)
+    Continuation(before, program, frozenset()).begin(instance)
+    return instance
+
+
+def _drive_nested(program: RecipeProgram, instance: InstanceDir) -> Outcome:
+    defaults = program.compiled["defaults"]
+    shown = os.dup(1)  # of the outer step, whose output it is; the descriptor itself is the hooks'
+    try:
+        engine = StepEngine(
+            instance,
+            program=program,
+            executor=defaults.get("executor", EXECUTOR),
+            workers=defaults.get("workers"),
+            sink=lambda _, data: _write(shown, data),
+        )
+        return engine.run(retry_failed=True)
+    finally:
+        os.close(shown)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _patiently(action: Callable[[], _T]) -> _T:
+    """Do something that an engine which is about to end may be in the way of."""
+    until = time.monotonic() + _FREE_WITHIN_S
+    while time.monotonic() < until:
+        with suppress(EngineBusyError):
+            return action()
+    return action()

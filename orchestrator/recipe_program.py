@@ -1,0 +1,267 @@
+"""A recipe as the engine runs it: its graph, and where the objects of its steps come from.
+
+An instance keeps the recipe that it was made of (see `recipe_pin`), and in its parameter file:
+
+    recipe    its name and file, where the run was started, the name of the file with the compiled
+              recipe, the choices of the run, and which inputs are secret
+    inputs    their values; `***` where the value is secret
+
+Secret values are in memory alone: whoever goes on with a run has to give them again, unless they
+come from the environment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from octo_errors import InstanceError, OctoError, UsageError
+from octo_instance_dir import InstanceDir
+from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY
+from octo_step_graph import StepGraph, dependency_graph
+from octo_step_hooks import NodeSource
+from octo_step_lib import Problem
+from orchestrator.recipe_choices import Choices
+from orchestrator.recipe_inputs import resolve_inputs
+from orchestrator.recipe_pin import PinnedRecipe, read_pin
+from orchestrator.recipe_secrets import MASK
+from orchestrator.recipe_steps import RecipeStep, RunEnvironment
+
+RECIPE_GROUP: Final = "recipe"
+INPUTS_GROUP: Final = "inputs"
+
+_HERE: Final = Path(__file__).resolve().parent
+WORKER_MODULE: Final = "orchestrator.recipe_worker"
+"""It stands on this one, and is imported by name."""
+IMPORT_ROOTS: Final = (str(_HERE.parent), str(_HERE / "packages"))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a run.
+
+    Attributes:
+        values: By name; those of secret ones that are not known here are missing.
+        hidden: Further secrets: those of a recipe that nests this one.
+        missing: The names of secret inputs whose values are not known here.
+    """
+
+    values: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    hidden: Sequence[Any] = field(repr=False, default=())
+    missing: tuple[str, ...] = ()
+
+
+class RecipeProgram:
+    """What an instance of a recipe runs.
+
+    Args:
+        instance: The directory of the instance, which need not exist yet.
+        working_directory: Where the run was started; steps run there.
+
+    Raises:
+        UsageError: The choices name no step, or leave none.
+    """
+
+    def __init__(
+        self,
+        pinned: PinnedRecipe,
+        inputs: Inputs,
+        choices: Choices,
+        *,
+        instance: Path,
+        working_directory: Path,
+        verbose: bool = False,
+    ) -> None:
+        self.instance = instance
+        self.pinned, self.inputs, self.choices = pinned, inputs, choices
+        self.compiled = choices.apply(pinned.compiled)
+        self.graph = recipe_graph(self.compiled)
+        self.directory = working_directory
+        self.warnings: list[Problem] = []
+        environment = RunEnvironment(
+            instance, working_directory, pinned, inputs.values, inputs.hidden, verbose=verbose
+        )
+        self.masker, self.verbose = environment.masker, verbose
+        self.source: NodeSource = RecipeSource(environment)
+
+    # --- what the engine asks ---
+
+    def identify(self, data: MutableMapping[str, Any]) -> None:
+        """Put into the parameter file what `load_program` has to know."""
+        data[GLOBAL_GROUP][PROGRAM_KEY] = "recipe"
+        data.update(self.described())
+
+    def add_missing(self, data: MutableMapping[str, Any]) -> None:
+        """Add the groups and keys that nodes of libraries want there, where missing."""
+        for task in self.compiled["steps"].values():
+            for group, values in task.get("init", {}).items():
+                present = data.setdefault(group, {})
+                for key, value in values.items():
+                    present.setdefault(key, value)
+
+    def pin(self, instance: Path) -> None:
+        """Remember in the directory `instance` what the run is made of."""
+        self.pinned.keep(instance)
+        self.pinned.keep_code(instance, self.directory)
+
+    def changes(self, instance: Path) -> list[str]:
+        """The files that are not as they were when the run was made of them."""
+        return [*self.pinned.changed_sources(), *self.pinned.changed_code(instance, self.directory)]
+
+    def require_ready(self) -> None:
+        """Do nothing if the values of all inputs are known.
+
+        Raises:
+            UsageError: Those of secret ones are not.
+        """
+        if missing := self.inputs.missing:
+            specs = self.compiled["inputs"]
+            ways = [f"--set {name}=..." for name in missing]
+            ways += [
+                f"the environment variable {specs[n]['env']}"
+                for n in missing
+                if specs[n].get("env")
+            ]
+            raise UsageError(
+                f"secret inputs are kept nowhere, and needed again: {', '.join(missing)}",
+                hint=f"runner.py --resume, with {' '.join(ways)}",
+            )
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """The groups of the parameter file that say what is run."""
+        specs, known = self.compiled["inputs"], self.inputs.values
+        shown = {
+            name: MASK if specs.get(name, {}).get("secret") else self.masker.mask_value(value)
+            for name, value in known.items()
+        }
+        secret = [name for name, value in known.items() if shown[name] != value]
+        about = {
+            "name": self.compiled["name"],
+            "file": self.compiled["source"],
+            "working_directory": str(self.directory),
+            "compiled": self.pinned.file_name,
+            "choices": self.choices.given(),
+            "secret_inputs": sorted([*secret, *self.inputs.missing]),
+        }
+        inputs = {**shown, **dict.fromkeys(self.inputs.missing, MASK)}
+        return {RECIPE_GROUP: about, INPUTS_GROUP: inputs}
+
+
+class RecipeSource:
+    """Where the objects of a recipe's steps come from."""
+
+    def __init__(self, environment: RunEnvironment) -> None:
+        self._environment = environment
+
+    def make(self, node: str) -> RecipeStep:
+        """The object of a step, or of one of its items."""
+        return self._environment.make(node)
+
+    def directory(self, node: str) -> Path | None:
+        """The instance's for the nodes of libraries, as in instances of libraries."""
+        name, _ = self._environment.place_of(node)
+        is_node = self._environment.compiled["steps"][name]["type"] == "step_node"
+        return self._environment.instance if is_node else None
+
+    def description(self) -> dict[str, Any]:
+        """How a worker process makes its own; only a pipe sees it, since secrets are in it."""
+        environment = self._environment
+        arguments = {
+            "instance": str(environment.instance),
+            "compiled": environment.pinned.file_name,
+            "working_directory": str(environment.working_directory),
+            "inputs": dict(environment.inputs),
+            "hidden": list(environment.hidden),
+            "verbose": environment.verbose,
+            "log_level": logging.getLogger().level,
+        }
+        return {
+            "module": WORKER_MODULE,
+            "class": "worker_source",
+            "arguments": arguments,
+            "path": list(IMPORT_ROOTS),
+        }
+
+
+def recipe_graph(compiled: Mapping[str, Any]) -> StepGraph:
+    """The graph of a compiled recipe."""
+    nodes, arrows = compiled["step_node_graph_dict"], compiled["step_arrow_graph_dict"]
+    hooks = {name: _hooks(task) for name, task in compiled["steps"].items()}
+    return dependency_graph(nodes, arrows, hooks, Path(compiled["source"]))
+
+
+def _hooks(task: Mapping[str, Any]) -> set[str]:
+    """The hooks that the engine calls of a step."""
+    items = {"step_items"} if "foreach" in task else set()
+    return {"step_execute", *task.get("hooks", ()), *items}
+
+
+# --- of an instance -------------------------------------------------------------------------------
+
+
+def load_program(instance: InstanceDir, verbose: bool = False) -> RecipeProgram:
+    """What an instance of a recipe runs, as it was pinned.
+
+    Raises:
+        InstanceError: What the instance keeps of its recipe can't be read.
+    """
+    groups = instance.parameters.read()
+    about = recipe_group(instance)
+    pinned = read_pin(instance.path, about["compiled"])
+    return RecipeProgram(
+        pinned,
+        kept_inputs(pinned, groups.get(INPUTS_GROUP, {}), about["secret_inputs"]),
+        Choices.of(about["choices"]),
+        instance=instance.path,
+        working_directory=Path(about["working_directory"]),
+        verbose=verbose,
+    )
+
+
+def recipe_group(instance: InstanceDir) -> dict[str, Any]:
+    """What the parameter file says of the recipe.
+
+    Raises:
+        InstanceError: It was made of something else, or what it says can't be so.
+    """
+    groups = instance.parameters.read()
+    kind = groups[GLOBAL_GROUP].get(PROGRAM_KEY)
+    if kind != "recipe":
+        raise InstanceError(
+            f"{instance.path}: an instance of a step library, and of no recipe",
+            hint="choose another directory with --instance DIR",
+        )
+    about: Any = groups.get(RECIPE_GROUP)
+    for key, wanted in _KINDS_IN_GROUP.items():
+        if not isinstance(about, dict) or not isinstance(about.get(key), wanted):
+            raise InstanceError(
+                f"{instance.path}: {RECIPE_GROUP}.{key} is not what was written there",
+                hint="put it right, or begin a new run of the recipe",
+            )
+    return dict(about)
+
+
+_KINDS_IN_GROUP: Final = {
+    "name": str,
+    "file": str,
+    "working_directory": str,
+    "compiled": str,
+    "choices": dict,
+    "secret_inputs": list,
+}
+
+
+def kept_inputs(pinned: PinnedRecipe, kept: Mapping[str, Any], secret: Iterable[str]) -> Inputs:
+    """The inputs that an instance keeps; secret ones come from the environment, if they do."""
+    specs = pinned.compiled["inputs"]
+    values, missing = dict(kept), []
+    for name in secret:
+        values.pop(name, None)
+        try:
+            values |= resolve_inputs({name: specs[name]}, [], [])
+        except (KeyError, OctoError):
+            missing.append(name)
+    return Inputs(values, missing=tuple(missing))

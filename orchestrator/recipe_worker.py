@@ -1,0 +1,46 @@
+"""What a worker process of the engine performs the steps of a recipe with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from octo_step_hooks import StepResult
+from orchestrator.recipe_pin import read_pin
+from orchestrator.recipe_program import RecipeSource
+from orchestrator.recipe_steps import RunEnvironment
+from orchestrator.run_logging import show_log
+
+
+def worker_source(
+    *,
+    instance: str,
+    compiled: str,
+    working_directory: str,
+    inputs: dict[str, Any],
+    hidden: list[Any],
+    verbose: bool,
+    log_level: int,
+) -> RecipeSource:
+    """The source that `RecipeSource.description` describes."""
+    if log_level < logging.WARNING:
+        show_log(log_level)
+    environment = RunEnvironment(
+        Path(instance),
+        Path(working_directory),
+        read_pin(Path(instance), compiled),
+        inputs,
+        hidden,
+        own_process=True,
+        verbose=verbose,
+        nest=_nest,
+    )
+    return RecipeSource(environment)
+
+
+def _nest(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> StepResult:
+    from orchestrator.recipe_nested import run_nested  # only a nested recipe needs an engine here
+
+    return run_nested(outer, node, args)

@@ -1,0 +1,450 @@
+#!/usr/bin/env python3
+"""The command line that runs recipes: `runner.py --recipe FILE [options]`.
+
+What is only needed for a run is loaded when there is one, so that `--help` and a mistake are
+answered fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  (by whatever python3 there is)
+    sys.exit(f"runner.py needs Python 3.11 or newer; {sys.executable} is older")
+
+if not __package__:  # started as a script: its directory isn't to be searched, the project is
+    _HERE = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120
+    _ROOT = os.path.dirname(_HERE)  # noqa: PTH120
+    sys.path[:] = [
+        os.path.join(_ROOT, "modules"),  # noqa: PTH118
+        os.path.join(_HERE, "packages"),  # noqa: PTH118
+        _ROOT,
+        *(each for each in sys.path if os.path.realpath(each) != _HERE),
+    ]
+
+import argparse
+
+from octo_errors import OctoError, did_you_mean
+from octo_step_grammar import EXECUTORS, Parser
+
+TYPE_CHECKING = False  # as in typing, which is slow to load
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from octo_instance_dir import InstanceDir
+    from octo_step_engine import Outcome
+    from orchestrator.recipe_choices import Choices
+    from orchestrator.recipe_instance import Continuation, Given
+    from orchestrator.recipe_pin import PinnedRecipe
+    from orchestrator.recipe_program import RecipeProgram
+    from orchestrator.run_report import RunReport
+
+__all__ = ["get_parser", "main"]
+
+EXIT_INTERRUPTED = 130
+EXIT_CODES = """\
+exit codes:
+  0    all steps are done
+  1    the run has failed, or state can't be read or kept
+  2    usage, or a recipe or an instance that is not valid
+  3    the run is paused
+  4    another engine runs this instance
+  130  interrupted
+
+Ctrl-C, SIGTERM: rest when the steps that run are done; a second Ctrl-C interrupts them.
+"""
+
+
+# --- the grammar ----------------------------------------------------------------------------------
+
+
+def get_parser() -> Parser:
+    """The parser of the command line."""
+    parser = Parser(
+        prog=os.path.basename(sys.argv[0]),  # noqa: PTH119  (pathlib is slow to load)
+        usage="%(prog)s [--recipe] FILE [options]",
+        description="Run a recipe: its steps, those at once that don't wait for each other.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the recipe")
+    parser.add_argument("--recipe", metavar="FILE", help="the same")
+    _input_options(parser)
+    _step_options(parser)
+    _place_options(parser)
+    _view_options(parser)
+    return parser
+
+
+def _input_options(parser: Parser) -> None:
+    group = parser.add_argument_group("inputs of the recipe")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="give an input a value; may be repeated",
+    )
+    group.add_argument(
+        "--inputs",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="give inputs the values of a YAML file; may be repeated",
+    )
+
+
+def _step_options(parser: Parser) -> None:
+    group = parser.add_argument_group("which steps, and how")
+    group.add_argument("--only", type=_names, metavar="A,B", help="perform these steps, no others")
+    group.add_argument("--skip", type=_names, metavar="C", help="leave these out, as if done")
+    group.add_argument(
+        "--from-step",
+        metavar="S",
+        help="perform this step, what comes after it, and finally steps; with --resume, again",
+    )
+    group.add_argument(
+        "--continue-on-error",
+        action="store_true",
+        help="after a failure, perform what doesn't wait for the failed step",
+    )
+    group.add_argument(
+        "--step-timeout", type=_positive, metavar="S", help="end attempts of steps after S seconds"
+    )
+    group.add_argument(
+        "--max-retries", type=_count, metavar="N", help="try failed steps up to N times more"
+    )
+    group.add_argument(
+        "--retry-delay", type=_seconds, metavar="S", help="wait S seconds before trying again"
+    )
+    group.add_argument(
+        "--executor",
+        type=_executor,
+        metavar="{" + ",".join(EXECUTORS) + "}",
+        help="where steps run (default: as the recipe says, or threads)",
+    )
+    group.add_argument(
+        "--workers", type=_workers, metavar="N", help="perform at most N steps at once"
+    )
+
+
+def _place_options(parser: Parser) -> None:
+    group = parser.add_argument_group("the run and its state")
+    group.add_argument(
+        "--instance",
+        metavar="DIR",
+        help="keep the run's state there (default: step_instances/NAME OF THE RECIPE)",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was killed, rests or has failed; what is done stays done",
+    )
+    group.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="go on though the recipe or its code has changed; what is done stays done",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="change nothing; show what would be performed"
+    )
+
+
+def _view_options(parser: Parser) -> None:
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--summary", action="store_true", help="at the end, a table of the steps")
+    group.add_argument(
+        "--json-output",
+        action="store_true",
+        help="the result as one JSON object on stdout, all else on stderr",
+    )
+    group.add_argument("--quiet", action="store_true", help="only what steps print, and errors")
+    group.add_argument(
+        "--debug", action="store_true", help="also what is logged, and where errors come from"
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas in between")
+    return names
+
+
+def _number(text: str, expected: str, is_right: Callable[[float], bool]) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not (is_right(number) and number < float("inf")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return number
+
+
+def _positive(text: str) -> float:
+    return _number(text, "a number of seconds above 0", lambda number: number > 0)
+
+
+def _seconds(text: str) -> float:
+    return _number(text, "a number of seconds, 0 or more", lambda number: number >= 0)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _executor(text: str) -> str:
+    if text not in EXECUTORS:
+        hint = did_you_mean(text, EXECUTORS)
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(EXECUTORS)}; {hint}")
+    return text
+
+
+def _parse(argv: list[str]) -> Namespace:
+    parser = get_parser()
+    arguments, extra = parser.parse_known_intermixed_args(argv)
+    if extra:
+        parser.refuse(extra[0].partition("=")[0])
+    if arguments.file and arguments.recipe:
+        parser.error(f"two recipes: {arguments.recipe} and {arguments.file}")
+    arguments.recipe = arguments.recipe or arguments.file
+    if not arguments.recipe and not (arguments.resume and arguments.instance):
+        parser.error("a recipe is missing")
+    if arguments.accept_changes and not arguments.resume:
+        parser.error("--accept-changes goes with --resume")
+    return arguments
+
+
+# --- a run ----------------------------------------------------------------------------------------
+
+
+def _run(arguments: Namespace) -> int:
+    if arguments.debug:
+        import logging
+
+        from orchestrator.run_logging import show_log
+
+        show_log(logging.DEBUG)
+    if arguments.dry_run:
+        return _show_plan(arguments)
+    instance, program = _prepared(arguments)
+    outcome = _drive(arguments, instance, program)
+    return outcome.exit_code
+
+
+def _prepared(arguments: Namespace) -> tuple[InstanceDir, RecipeProgram]:
+    """The instance, and what it is to run."""
+    from orchestrator.recipe_instance import begin_run
+
+    if arguments.resume:
+        instance, plan = _continuation(arguments)
+        plan.begin(instance)
+        return instance, plan.new
+    program = _new_program(arguments)
+    return begin_run(program, program.instance), program
+
+
+def _new_program(arguments: Namespace) -> RecipeProgram:
+    from pathlib import Path
+
+    from orchestrator.recipe_inputs import resolve_inputs
+    from orchestrator.recipe_pin import pin_recipe
+    from orchestrator.recipe_program import Inputs, RecipeProgram
+
+    here = Path.cwd()
+    pinned = pin_recipe(arguments.recipe, here)
+    given = _given(arguments)
+    return RecipeProgram(
+        pinned,
+        Inputs(resolve_inputs(pinned.compiled["inputs"], given.values, given.files)),
+        _choices(arguments),
+        instance=_place(arguments, pinned),
+        working_directory=here,
+        verbose=arguments.debug,
+    )
+
+
+def _continuation(arguments: Namespace) -> tuple[InstanceDir, Continuation]:
+    """The instance of a run that is to go on, and how."""
+    from pathlib import Path
+
+    from orchestrator.recipe_instance import continuation, instance_to_resume
+    from orchestrator.recipe_pin import pin_recipe
+
+    now = pin_recipe(arguments.recipe, Path.cwd()) if arguments.recipe else None
+    instance = instance_to_resume(_place(arguments, now))
+    plan = continuation(
+        instance,
+        now,
+        _given(arguments),
+        _choices(arguments),
+        accept_changes=arguments.accept_changes,
+    )
+    return instance, plan
+
+
+def _place(arguments: Namespace, pinned: PinnedRecipe | None) -> Path:
+    from pathlib import Path
+
+    from orchestrator.recipe_instance import default_place
+
+    if arguments.instance or pinned is None:
+        return Path(arguments.instance).absolute()
+    return default_place(pinned, Path.cwd())
+
+
+def _given(arguments: Namespace) -> Given:
+    from pathlib import Path
+
+    from orchestrator.recipe_instance import Given
+
+    return Given(arguments.set, [Path(file) for file in arguments.inputs])
+
+
+def _choices(arguments: Namespace) -> Choices:
+    from orchestrator.recipe_choices import Choices
+
+    return Choices(
+        only=arguments.only or (),
+        skip=arguments.skip or (),
+        from_step=arguments.from_step or "",
+        step_timeout=arguments.step_timeout,
+        max_retries=arguments.max_retries,
+        retry_delay=arguments.retry_delay,
+    )
+
+
+def _drive(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) -> Outcome:
+    """Run it to its end, or until it rests; shown as the user wants it."""
+    from octo_commands_run import steered_by_signals
+    from octo_step_engine import StepEngine
+    from orchestrator.recipe_instance import EXECUTOR
+    from orchestrator.run_report import RunReport
+
+    defaults = program.compiled["defaults"]
+    report = RunReport(
+        program.compiled,
+        json_output=arguments.json_output,
+        quiet=arguments.quiet,
+        instance=instance.path,
+    )
+    with report:
+        engine = StepEngine(
+            instance,
+            program=program,
+            executor=arguments.executor or defaults.get("executor", EXECUTOR),
+            workers=arguments.workers or defaults.get("workers"),
+            keep_going=arguments.continue_on_error,
+            observer=report.event,
+            sink=report.output,
+        )
+        with steered_by_signals(engine, report.notice):
+            outcome = engine.run(retry_failed=arguments.resume)
+        report.ending(outcome)
+    _tell_ending(arguments, report, outcome, instance)
+    return outcome
+
+
+def _tell_ending(
+    arguments: Namespace, report: RunReport, outcome: Outcome, instance: InstanceDir
+) -> None:
+    """The result for programs, the summary for people, and what can be done now."""
+    text = sys.stderr if arguments.json_output else sys.stdout
+    if arguments.summary:
+        text.write(f"{report.summary(outcome)}\n")
+    if arguments.json_output:
+        import json
+
+        result = json.dumps(report.result(outcome), ensure_ascii=False, indent=2)
+        sys.stdout.write(f"{result}\n")
+    elif outcome.exit_code and not arguments.quiet:
+        again = "try again what failed" if outcome.exit_code == 1 else "go on"
+        command = f"{sys.argv[0]} --resume --instance {os.path.relpath(instance.path)}"
+        text.write(f"{again}: {command}\n")
+
+
+def _show_plan(arguments: Namespace) -> int:
+    """What would be performed, in which order."""
+    from orchestrator.run_plan import Plan
+
+    if arguments.resume:
+        instance, continuation = _continuation(arguments)
+        program, left = continuation.new, continuation.left(instance)
+    else:
+        program = _new_program(arguments)
+        left = [name for name, node in program.graph.nodes.items() if node.active]
+    plan = Plan(program.graph, left)
+    if arguments.json_output:
+        import json
+
+        sys.stdout.write(f"{json.dumps(plan.as_dict(), ensure_ascii=False, indent=2)}\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in plan.lines())
+    return 0
+
+
+# --- the program ----------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Carry out a command line, and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    words = sys.argv[1:] if argv is None else argv
+    if argv is None:  # others are told what command holds a lock, and that is kept in a file
+        sys.argv[1:] = _without_values(words)
+    code = _carried_out(words)
+    if "octo_commands_run" in sys.modules:
+        sys.modules["octo_commands_run"].leave_in_spite_of_threads(code)
+    return code
+
+
+def _carried_out(words: list[str]) -> int:
+    """The exit code; whatever goes wrong has been told."""
+    try:
+        code = _run(_parse(words))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `| head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OctoError as error:
+        return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        hint = f"{sys.executable} -m pip install octo-step-engine"
+        return _fail(f"{sys.executable} lacks {error.name}\n  install it: {hint}", 2)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}", 1)
+    return code
+
+
+def _without_values(words: list[str]) -> list[str]:
+    """The words of a command line, without the values of inputs: some are secret."""
+    shown = []
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, rest = word.partition("--set=") if before != "--set" else ("", "", word)
+        is_value = before == "--set" or (equals and not option)
+        shown.append(f"{equals}{rest.partition('=')[0]}=***" if is_value else word)
+    return shown
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
