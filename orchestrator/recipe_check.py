@@ -214,16 +214,18 @@ class _Checks:
 
     def _dependencies(self, step: Step) -> None:
         for place, name in enumerate(step.depends_on):
-            where, about = (*step.path, "depends_on", place), f"step {step.name!r} depends on"
             other = self.steps.get(name)
+            if other is not None and other.finally_ == step.finally_:
+                continue
+            where, about = (*step.path, "depends_on", place), f"step {step.name!r} depends on"
             if other is None:
                 hint = self.report.near(name, self.steps)
                 self.report.tell(where, f"{about} {name[:80]!r}, and there is no such step", hint)
-            elif step.finally_ and not other.finally_:
+            elif step.finally_:
                 hint = "it runs when all others are done, without saying so"
                 message = f"{about} {name!r}, which is no finally step"
                 self.report.tell(where, f"finally {message}", hint)
-            elif other.finally_ and not step.finally_:
+            else:
                 self.report.tell(where, f"{about} {name!r}, a finally step, which comes last")
 
     def _go_to(self, step: Step) -> None:

@@ -73,6 +73,7 @@ class ModulePath:
         paths = (Path(os.path.abspath(each)) for each in given)  # noqa: PTH100
         self.directories = list(dict.fromkeys(paths))
         self._outlines: dict[str, Outline | ModuleType | None] = {}
+        self._targets: dict[tuple[str, str], Target] = {}
 
     # --- looking ---
 
@@ -82,6 +83,12 @@ class ModulePath:
         Raises:
             LackingError: There is no such thing, or its source is no Python.
         """
+        found = self._targets.get((module, function))
+        if found is None:
+            found = self._targets[module, function] = self._target(module, function)
+        return found
+
+    def _target(self, module: str, function: str) -> Target:
         if module not in self._outlines:
             self._outlines[module] = self._outline(module)
         outline = self._outlines[module]

@@ -22,7 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
-__all__ = ["MOST", "Environment", "TooMuchError", "UndefinedNameError", "plain"]
+__all__ = ["MOST", "Environment", "TooMuchError", "UndefinedNameError", "plain", "walk"]
 
 MOST: Final = 2**22
 """Of characters and values, together, that a template gives, or has in between."""
@@ -221,6 +221,19 @@ def _joined(values: list[Any]) -> str:
     return "".join(str(_printable(each)) for each in values)
 
 
+def walk(tree: nodes.Node) -> Iterator[nodes.Node]:
+    """A node and all nodes below it, in no order; several times as fast as `find_all`."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for field in node.fields:
+            value = getattr(node, field)
+            for each in value if isinstance(value, list) else (value,):
+                if isinstance(each, nodes.Node):
+                    waiting.append(each)
+
+
 class _Joins(NodeTransformer):
     """Makes each `~` a filter, for Jinja2 has no hook for it."""
 
@@ -276,12 +289,17 @@ class Environment(ImmutableSandboxedEnvironment):
             jinja2.TemplateSyntaxError: It is none, or has a tag that recipes have no use for.
         """
         tree = self._parse(text, None, None)
-        for node in tree.find_all(_REFUSED):
-            tag = type(node).__name__.lower()
-            raise jinja2.TemplateSyntaxError(f"templates of recipes have no {tag}", node.lineno)
+        for node in walk(tree):
+            if isinstance(node, _REFUSED):
+                tag = type(node).__name__.lower()
+                raise jinja2.TemplateSyntaxError(f"templates of recipes have no {tag}", node.lineno)
+        return tree
+
+    def compile_nodes(self, tree: nodes.Template) -> jinja2.Template:
+        """The template of nodes that `read` gave."""
         _Joins().visit(tree)
         tree.set_environment(self)
-        return tree
+        return self.from_string(tree)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Carry out an operator, if the result is not too much."""

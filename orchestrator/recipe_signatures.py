@@ -216,11 +216,10 @@ class _Source(str):
 
 
 def _parameter(argument: ast.arg, kind: Any, default: ast.expr | None) -> P:
+    said = argument.annotation
     return P(
         argument.arg,
         kind,
         default=P.empty if default is None else _Source(ast.unparse(default)),
-        annotation=P.empty
-        if argument.annotation is None
-        else _Source(ast.unparse(argument.annotation)),
+        annotation=P.empty if said is None else _Source(ast.unparse(said)),
     )

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import jinja2
-from jinja2 import meta, nodes
+from jinja2 import nodes
 from jinja2.utils import missing
 
 from octo_errors import RecipeError, did_you_mean
@@ -23,6 +23,7 @@ from orchestrator.recipe_sandbox import (
     TooMuchError,
     UndefinedNameError,
     plain,
+    walk,
 )
 
 __all__ = ["Names", "TemplateProblem", "check_template", "is_template", "is_true", "render"]
@@ -131,8 +132,7 @@ def _read(text: str) -> _Read:
         if expression is not None:
             target = nodes.Name("value", "store", lineno=1)
             tree = nodes.Template([nodes.Assign(target, expression, lineno=1)], lineno=1)
-            tree.set_environment(_environment)
-        return _Read(_environment.from_string(tree), expression)
+        return _Read(_environment.compile_nodes(tree), expression)
     except jinja2.TemplateSyntaxError as error:
         about = f"template {_short(text)}, character {error.lineno}"
         raise RecipeError(f"{about}: {_said(error)}", hint=_RAW) from None
@@ -250,29 +250,14 @@ def check_template(text: str, names: Names, *, one: bool = False) -> list[Templa
     """
     try:
         tree = _environment.read(text)
-        unknown = [*_unknown_words(text, tree)]
-        if unknown:
-            return unknown
-        found = [*_Walk(text, names, meta.find_undeclared_variables(tree)).problems(tree)]
+        found = [*_Walk(text, names, [*walk(tree)]).problems()]
     except jinja2.TemplateSyntaxError as error:
         return [_problem(text, error.lineno, f"is no template: {_said(error)}", _RAW)]
     except RecursionError:
         return [TemplateProblem(0, 1, "is no template: it is nested too deeply")]
     if one and _only_expression(tree) is None:
         found.append(TemplateProblem(0, 1, _NO_EXPRESSION, _ONE_EXPRESSION))
-    return found
-
-
-def _unknown_words(text: str, tree: nodes.Template) -> Iterator[TemplateProblem]:
-    """Filters and tests that don't exist."""
-    for node in tree.find_all((nodes.Filter, nodes.Test)):
-        kind, known = ("filter", _environment.filters)
-        if isinstance(node, nodes.Test):
-            kind, known = ("test", _environment.tests)
-        name = getattr(node, "name", "")
-        if name not in known:
-            hint = did_you_mean(name, (each for each in known if each.isidentifier()))
-            yield _problem(text, node.lineno, f"there is no {kind} {name!r}", hint)
+    return sorted(found)
 
 
 def _problem(text: str, place: int, message: str, hint: str = "") -> TemplateProblem:
@@ -285,24 +270,40 @@ _METHODS = {"get", "items", "keys", "values"}
 
 
 class _Walk:
-    """Looks at what a template names."""
+    """Looks at what a template names.
 
-    def __init__(self, text: str, names: Names, free: set[str]) -> None:
-        self.text, self.names = text, names
-        self.free = free - set(_environment.globals)
+    What the template itself gives a name to, is taken to have that name all over it.
+    """
+
+    def __init__(self, text: str, names: Names, tree: list[nodes.Node]) -> None:
+        self.text, self.names, self.tree = text, names, tree
         self.told: set[tuple[str, str]] = set()
+        self.bound = {"loop", *_environment.globals}
+        self.bound.update(
+            each.name for each in tree if isinstance(each, nodes.Name) and each.ctx != "load"
+        )
 
-    def problems(self, tree: nodes.Template) -> Iterator[TemplateProblem]:
-        """All problems, in the order of the nodes; each name is told once."""
-        variables = self.names.variables()
-        for node in tree.find_all((nodes.Name, nodes.Getattr, nodes.Getitem)):
-            if isinstance(node, nodes.Name):
-                if node.name in self.free and node.name not in variables:
-                    yield from self._variable(node)
-                continue
+    def problems(self) -> Iterator[TemplateProblem]:
+        """All problems; each name is told once."""
+        known = {*self.bound, *self.names.variables()}
+        self.tree.sort(key=lambda node: node.lineno or 0)  # operands of comparisons have none
+        for node in self.tree:
             owner = getattr(node, "node", None)
-            if isinstance(owner, nodes.Name) and owner.name in self.free:
+            if isinstance(node, nodes.Name) and node.name not in known:
+                yield from self._variable(node)
+            elif isinstance(node, nodes.Filter):
+                yield from self._word(node, node.name, "filter", _environment.filters)
+            elif isinstance(node, nodes.Test):
+                yield from self._word(node, node.name, "test", _environment.tests)
+            elif isinstance(owner, nodes.Name) and owner.name not in self.bound:
                 yield from self._member(node, owner.name)
+
+    def _word(
+        self, node: nodes.Node, name: str, kind: str, known: Mapping[str, Any]
+    ) -> Iterator[TemplateProblem]:
+        if name not in known:
+            hint = did_you_mean(name, (each for each in known if each.isidentifier()))
+            yield _problem(self.text, node.lineno, f"there is no {kind} {name!r}", hint)
 
     def _variable(self, node: nodes.Name) -> Iterator[TemplateProblem]:
         if ("", node.name) in self.told:
@@ -316,7 +317,7 @@ class _Walk:
             hint = _near_variable(node.name, variables)
         yield self._at(node, f"{node.name!r} is not defined", hint)
 
-    def _member(self, node: nodes.Expr, group: str) -> Iterator[TemplateProblem]:
+    def _member(self, node: nodes.Node, group: str) -> Iterator[TemplateProblem]:
         name: Any = getattr(node, "attr", None)
         if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
             name = node.arg.value
