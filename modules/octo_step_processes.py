@@ -3,7 +3,8 @@
 A worker process leads a process group of its own, and carries `MARK` with a value of its own in its
 environment. So what a hook started is found although it left the group (`setsid`) or its parent has
 ended (a daemon): by group, by descent, or by the mark that it inherited. On Windows there are no
-groups: there by descent and mark only.
+groups: there by descent and mark only. What hooks of the engine's own process started carries
+`RUN_MARK`, so that it is found when that engine was killed.
 
 psutil is imported when it is used: most runs end nothing, and a worker has to start fast.
 """
@@ -14,14 +15,17 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import psutil
 
 MARK: Final = "OCTO_STEP_WORKER"
+RUN_MARK: Final = "OCTO_STEP_ENGINE"
+"""In the environment of all that hooks start: the directory of the instance."""
 GRACE_S: Final = 2.0
 
 _LOOK_EVERY_S: Final = 0.02
@@ -61,6 +65,37 @@ def own_descendants() -> set[psutil.Process]:
     import psutil
 
     return set(_running(psutil.Process().children(recursive=True)))
+
+
+@contextlib.contextmanager
+def marked(instance: Path) -> Iterator[None]:
+    """What this process starts in the block is known as a child of a hook of the instance."""
+    before = os.environ.get(RUN_MARK)
+    os.environ[RUN_MARK] = str(instance)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[RUN_MARK]
+        else:
+            os.environ[RUN_MARK] = before
+
+
+def outlived(instance: Path) -> list[str]:
+    """A line for each running process that hooks of this instance's engines, now gone, started.
+
+    Without workers and what is theirs: they end with their engine by themselves.
+    """
+    import psutil
+
+    ours = {psutil.Process(), *psutil.Process().parents()}
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # gone, or another user's
+            environment = process.environ()
+            if environment.get(RUN_MARK) == str(instance) and MARK not in environment:
+                found.append(process)
+    return still_running(set(found) - ours)
 
 
 def wait_for_end(pid: int) -> None:

@@ -202,6 +202,51 @@ def test_after_a_kill_armed_nodes_are_made_safe_first(
 
 
 @pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+def test_what_a_killed_engine_has_left_running_is_told_by_the_next_one(
+    make_library: MakeLibrary, instance: Path, executor: str
+) -> None:
+    start = "subprocess.Popen(['sleep', '3600'], start_new_session=True)"
+    body = trace(
+        "step_execute",
+        f"if not Path('hung').exists(): Path('pid').write_text(str({start}.pid))\n"
+        f"        {HANG_ONCE}",
+    )
+    create_instance(instance, make_library({"a": ONCE + node_text("a", body)}))
+    with running(instance, "--executor", executor) as engine:
+        wait_for((instance / "reached").exists, "the hook")
+        engine.kill()
+    left = psutil.Process(int((instance / "pid").read_text()))
+    if executor == "processes":  # it goes with its worker, which notices that the engine is gone
+        wait_for(lambda: not left.is_running(), "its end")
+    assert run(instance).returncode == 0
+    told = [event["what"] for event in events(instance, "left_running")]
+    if executor != "processes":
+        assert told == [[f"{left.pid} sleep 3600: still runs"]]
+        left.kill()
+    else:
+        assert not told
+
+
+@pytest.mark.parametrize(
+    "end", ["os._exit(0)", "os.abort()", "os.kill(os.getpid(), signal.SIGSEGV)"]
+)
+def test_a_hook_that_ends_the_engine_is_told_as_interrupted_by_the_next_one(
+    make_library: MakeLibrary, instance: Path, end: str
+) -> None:
+    body = trace(
+        "step_execute", f"return 0 if Path('hung').exists() else Path('hung').touch() or {end}"
+    )
+    create_instance(instance, make_library({"a": "import signal\n" + node_text("a", body)}))
+    run(instance)
+    again = run(instance)
+    assert again.returncode == 0
+    assert "interrupted" in again.stdout + again.stderr
+    (told,) = events(instance, "interrupted")
+    assert (told["node"], told["state"]) == ("step_node_a", "EXECUTE")
+    assert [line.split()[1] for line in traced(instance)] == ["step_execute", "step_execute"]
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_hook_finish_and_rests(
     make_library: MakeLibrary, instance: Path, number: signal.Signals, executor: str
