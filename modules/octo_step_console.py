@@ -133,9 +133,8 @@ class PlainView:
         """Show an event of the engine."""
         with self._lock:
             self._count(event)
-            text = self._text(event)
-            if text:
-                self.say(text, bad=_is_trouble(event))
+            if self._is_shown(event):
+                self.say(self._text(event), bad=_is_trouble(event))
 
     def output(self, node: str, data: bytes) -> None:
         """Pass on what a hook wrote."""
@@ -164,39 +163,42 @@ class PlainView:
 
     def _count(self, event: Event) -> None:
         kind, node, state = event.get("event"), event.get("node", ""), event.get("state", "")
-        if kind == "step_error":
-            self.failed[node] = state
         if kind == "state":
+            if state == "ENTER":
+                self._spent.pop(node, None)
+                self._skipped.discard(node)
             if state in ("ENTER", self.failed.get(node)):
                 self.failed.pop(node, None)
-            if event.get("skipped") and state == "EXECUTE":
+            if state == "EXECUTE" and event.get("skipped"):
                 self._skipped.add(node)
             if state == "JUMP":
                 self.steps += 1
-        if kind in ("state", "step_error"):
-            self._spent[node] = self._spent.get(node, 0.0) + event.get("duration_s", 0.0)
-        if kind in ("run_start", "resume"):
+        elif kind == "step_error":
+            self.failed[node] = state
+        elif kind in ("run_start", "resume"):
             self.began = True
+        if "duration_s" in event:
+            self._spent[node] = self._spent.get(node, 0.0) + event["duration_s"]
+
+    def _is_shown(self, event: Event) -> bool:
+        """Does the event make a line? Asked first, since most don't."""
+        kind = event.get("event")
+        if kind in ("pause", "run_end"):
+            return False  # told by `ending`
+        is_quiet = kind in QUIET and not (event.get("state") == "JUMP" or event.get("crashed"))
+        return self._verbose or not is_quiet
 
     def _text(self, event: Event) -> str:
         kind, node, state = event.get("event"), event.get("node", ""), event.get("state", "")
-        left = kind == "state" and state == "JUMP"
-        spent = duration_text(self._spent.pop(node, 0.0)) if left else ""
-        if kind in ("pause", "run_end"):
-            return ""  # told by `ending`
-        if left and not self._verbose:
+        if kind == "state" and state == "JUMP" and not self._verbose:
             way = f" -> {arrow_text(event['arrow'])}" if "arrow" in event else ""
-            return f"{node}: {self._how(node)}, {spent}{way}"
-        if not self._verbose and kind in QUIET and not event.get("crashed"):
-            return ""
+            return f"{node}: {self._how(node)}, {duration_text(self._spent.get(node, 0.0))}{way}"
         place = ": ".join(filter(None, (f"{node} {state}".strip(), event_text(event))))
         return "\n".join([place, *self._details(event)])
 
     def _how(self, node: str) -> str:
         """How it went, at the time when the node is left."""
-        was_skipped = node in self._skipped
-        self._skipped.discard(node)
-        return "failed" if node in self.failed else "skipped" if was_skipped else "done"
+        return "failed" if node in self.failed else "skipped" if node in self._skipped else "done"
 
     def _details(self, event: Event) -> list[str]:
         """The traceback, unless it was just shown; processes that a time-out left."""
@@ -208,6 +210,9 @@ class PlainView:
 
 class QuietView(PlainView):
     """What hooks print, and on stderr what goes wrong."""
+
+    def _is_shown(self, event: Event) -> bool:
+        return _is_trouble(event)
 
     def say(self, text: str, *, bad: bool = False) -> None:  # noqa: D102
         if bad:

@@ -141,21 +141,18 @@ class RunRecord:
 
     def add(self, event: Event) -> None:
         """Take in the next event of the run."""
-        kind = event["event"]
+        kind, node = event["event"], event.get("node")
         if kind in _OF_WORK:
             self._until = event["ts"]
         if kind in ("run_start", "resume"):
             self._starts(event)
-        elif "node" not in event:
-            return
-        elif step := self.steps.get(event["node"]):
-            self._add_to_step(step, event)
-        else:
-            name, number = item_of(event["node"])
-            if name not in self.steps:  # the recipe has changed, and its run gone on
-                return
-            self.steps[name].item_event(number, event)
-        self._follow(event)
+        elif node in self.steps:
+            self._add_to_step(node, event)
+        elif node is not None:
+            name, number = item_of(node)
+            if name in self.steps:  # else the recipe has changed, and its run gone on
+                self.steps[name].item_event(number, event)
+                self._follow(node, event)
 
     @property
     def ended(self) -> str:
@@ -182,28 +179,33 @@ class RunRecord:
         if event["event"] == "run_start":
             self.began, self.is_whole = event["ts"], True
 
-    def _add_to_step(self, step: StepRecord, event: Event) -> None:
+    def _add_to_step(self, name: str, event: Event) -> None:
         match event["event"]:
-            case "state" if event["state"] == "ENTER":
-                self.steps[event["node"]] = StepRecord(RUNNING, began=event["ts"])
             case "state":
-                step.performed(event)
+                state = event["state"]
+                if state == "ENTER":
+                    self.steps[name] = StepRecord(RUNNING, began=event["ts"])
+                else:
+                    self.steps[name].performed(event)
+                if state not in ("ENTER", "EXECUTE"):
+                    return  # most events
             case "step_error":
-                step.failed(event)
+                self.steps[name].failed(event)
             case "retry":
-                step.status = RETRYING
+                self.steps[name].status = RETRYING
             case "items":
-                step.items = event["count"]
+                self.steps[name].items = event["count"]
+        self._follow(name, event)
 
-    def _follow(self, event: Event) -> None:
+    def _follow(self, node: str, event: Event) -> None:
         """Keep what is active up to date."""
-        kind, node = event["event"], event.get("node", "")
+        kind, state = event["event"], event.get("state")
         if kind == "retry":
             due = datetime.fromtimestamp(time.time() + event["delay_s"], UTC).isoformat()
             self._active[node] = ActiveNode(node, "", event["attempt"], due)
-        elif kind == "interrupted" or (kind == "state" and event["state"] == "ENTER"):
-            self._active[node] = ActiveNode(node, "", event.get("attempt", 1))
-        elif kind == "step_error" or (kind == "state" and event["state"] == "EXECUTE"):
+        elif kind == "interrupted" or (kind == "state" and state == "ENTER"):
+            self._active[node] = ActiveNode(node, "", event["attempt"])
+        elif kind == "step_error" or (kind == "state" and state == "EXECUTE"):
             self._active.pop(node, None)
 
 

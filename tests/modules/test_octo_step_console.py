@@ -107,6 +107,7 @@ def test_a_node_that_leads_nowhere_or_was_skipped(capfd: Capture) -> None:
     with PlainView() as view:
         view.event(state("a", "EXECUTE", skipped=True))
         view.event(state("a", "JUMP"))
+        view.event(state("a", "ENTER"))
         view.event(state("a", "JUMP"))
     out = re.sub(r", [\d.]+ ms", "", capfd.readouterr().out)
     assert out == "==> a: skipped\n==> a: done\n"
