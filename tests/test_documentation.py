@@ -52,6 +52,8 @@ COMMANDS = {
     "octo-step-instance": "octo_step_instance",
     "octo-step-engine-parameters": "octo_step_engine_parameters",
     "octo-graph-steps": "octo_graph_steps",
+    "octo-recipe": "orchestrator.enhanced_recipe_parser",
+    "octo-recipe-run": "orchestrator.runner",
 }
 MASKS = {
     r"\d{4}-\d\d-\d\d[T ]?(\d\d:?\d\d:?\d\d(\.\d+)?(Z|\+00:00)?)?": "DATE",

@@ -106,26 +106,16 @@ def check_steps(steps: Steps, *, in_processes: bool) -> None:
     Raises:
         ScriptletError: They can't; all problems at once.
     """
-    problems, hints = [], []
-    for name, step in steps.items():
-        for other in step.depends_on:
-            if other not in steps:
-                problems.append(f"step {name!r} depends on {other!r}, which is no step")
-                hints.append(did_you_mean(other, steps))
-        try:
-            check_call(step.call.target, {**step.call.params, **_unknown(step.call)})
-        except ScriptletError as error:
-            problems.append(f"step {name!r}: {error.message}")
-            hints.append(error.hint)
-        why = "it has a timeout" if step.policy[POLICY["timeout"]] else ""
-        why = "the executor is 'processes'" if in_processes else why
-        if why and (reason := why_here_only(step.call)):
-            problems.append(f"step {name!r} can't run in a worker process, but {why}: {reason}")
+    problems = [
+        f"step {name!r}{problem}"
+        for name, step in steps.items()
+        for problem in _problems(step, steps, in_processes)
+    ]
     circle = find_cycle({name: step.depends_on for name, step in steps.items()})
     if circle:
         problems.append(f"steps depend on each other in a circle: {' -> '.join(circle)}")
     if problems:
-        refuse(problems, next(filter(None, hints), ""))
+        refuse(problems)
 
 
 def why_here_only(call: Call) -> str:
@@ -170,6 +160,22 @@ def dependencies_of(kept: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 def refuse(problems: list[str], hint: str = "") -> NoReturn:
     """Raise a ScriptletError that tells all problems."""
     raise ScriptletError("\n".join(problems), hint=hint, problems=problems)
+
+
+def _problems(step: Step, steps: Steps, in_processes: bool) -> Iterator[str]:
+    """What is wrong with one step, to go on after its name."""
+    for other in step.depends_on:
+        if other not in steps:
+            near = did_you_mean(other, steps)
+            yield f" depends on {other!r}, which is no step{near and '; ' + near}"
+    try:
+        check_call(step.call.target, {**step.call.params, **_unknown(step.call)})
+    except ScriptletError as error:
+        yield f": {error.message}{error.hint and '; ' + error.hint}"
+    why = "it has a timeout" if step.policy[POLICY["timeout"]] else ""
+    why = "the executor is 'processes'" if in_processes else why
+    if why and (reason := why_here_only(step.call)):
+        yield f" can't run in a worker process, but {why}: {reason}"
 
 
 def _node(name: str, step: Step) -> dict[str, Any]:

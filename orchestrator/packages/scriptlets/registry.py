@@ -10,6 +10,7 @@ entry points of the group `octo_step_engine.scriptlets`:
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,7 +132,8 @@ class ScriptletRegistry:
         """Add the scriptlets in the modules of a folder and the folders below; returns them.
 
         That are the decorated ones, and the classes made from BaseScriptlet. Files and folders
-        whose name begins with `_` or `.` are left out.
+        whose name begins with `_` or `.` are left out. The folder comes last in `sys.path` from now
+        on, so that what its modules import from each other is found.
 
         Raises:
             ScriptletError: The folder, or a module in it, has problems; all of them are listed, and
@@ -140,6 +142,8 @@ class ScriptletRegistry:
         folder = Path(folder).resolve()
         if not folder.is_dir():
             raise ScriptletError(f"{folder}: no such directory", hint="look at the path")
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
         with self._all_or_nothing() as problems:
             for file in _python_files(folder):
                 try:

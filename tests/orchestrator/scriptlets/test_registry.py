@@ -139,6 +139,22 @@ def test_a_folder_is_searched_with_those_below(tmp_path: Path) -> None:
     assert len(mine.list()) == 3
 
 
+def test_the_modules_of_a_folder_find_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    write(
+        tmp_path,
+        uses="from scriptlets.framework import register_scriptlet\nfrom _shared_words import word\n"
+        "@register_scriptlet\ndef tell(): return word",
+        _shared_words="word = 'hello'",
+    )
+    mine = ScriptletRegistry()
+    mine.discover_folder(tmp_path)
+    assert mine.get("tell").target() == "hello"
+    del sys.modules["_shared_words"]
+
+
 def test_a_folder_with_problems_adds_nothing_and_tells_them_all(tmp_path: Path) -> None:
     write(
         tmp_path,
