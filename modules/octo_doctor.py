@@ -34,10 +34,12 @@ from octo_parameter_schema import (
     GLOBAL_GROUP,
     LOCK_FILE_NAME,
     PARAMETER_FILE_NAME,
+    PROGRAM_KEY,
     REVISION_KEY,
 )
 from octo_step_events import EVENT_FILE_NAME, read_events
 from octo_step_processes import command_and_start
+from octo_step_program import load_program
 
 LEFTOVERS = (".octo_step_engine_*.tmp", f"{TRIAL_PREFIX}*")
 HELD_TOO_LONG_S = 1.0  # a parameter lock is held for milliseconds
@@ -195,6 +197,9 @@ def _safety_copy(instance: InstanceDir) -> Finding:
 
 
 def _pin(instance: InstanceDir) -> Finding:
+    """Whether what it runs is as it was when the run began."""
+    if instance.parameters.read()[GLOBAL_GROUP].get(PROGRAM_KEY):
+        return _program(instance)
     try:
         library = instance.library_path()
         changed = changed_files(instance.path, library)
@@ -208,6 +213,18 @@ def _pin(instance: InstanceDir) -> Finding:
             "library", "note", f"changed since the run began: {', '.join(changed)}", hint
         )
     return Finding("library", "ok", f"{library}, as it was when the run began")
+
+
+def _program(instance: InstanceDir) -> Finding:
+    """The same of what is no library."""
+    kind = str(instance.parameters.read()[GLOBAL_GROUP][PROGRAM_KEY])
+    try:
+        changed = load_program(instance).changes(instance.path)
+    except OctoError as error:
+        return Finding(kind, "wrong", error.message, error.hint)
+    if changed:
+        return Finding(kind, "note", f"changed since the run began: {', '.join(changed)}")
+    return Finding(kind, "ok", "as it was when the run began")
 
 
 def _event_log(path: Path) -> Finding:

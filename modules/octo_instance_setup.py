@@ -27,6 +27,8 @@ from octo_step_lib import Problem
 from octo_step_program import LibraryProgram, Program, load_program
 
 EVENT_FILES = ".octo_step_engine_events*.jsonl"
+OTHER_FILES = (".octo_step_engine_context*.jsonl", "logs", "nested")
+"""What else belongs to one run: the history of its context, output, runs within it."""
 LAUNCHERS = ("octo_step_instance.py", "octo_step_engine_parameters.py")
 
 
@@ -111,9 +113,10 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
     archive = _new_archive(instance.path)
     shutil.copy2(instance.path / PARAMETER_FILE_NAME, archive / PARAMETER_FILE_NAME)
     # In this order (the log's current file, then the oldest one, ...) what is left has no gap.
-    for old in [*sorted(instance.path.glob(EVENT_FILES), reverse=True), instance.logs]:
-        if old.exists():
-            old.rename(archive / old.name)
+    of_run = sorted(instance.path.glob(EVENT_FILES), reverse=True)
+    of_run += [file for pattern in OTHER_FILES for file in instance.path.glob(pattern)]
+    for old in of_run:
+        old.rename(archive / old.name)
     with instance.parameters.transaction() as data:
         revision = data[GLOBAL_GROUP].get(REVISION_KEY, 0)
         data.clear()

@@ -165,15 +165,16 @@ class DependencyMachine(StepMachine):
 
     def _give_up(self, token: Token, node: Node, error: str) -> None:
         parent = self.state.tokens.get(item_of(token.node)[0])
+        has_way_out = node.error_arrow_key in self.graph.open_arrows(node.name)
         if node.continue_on_error:
             token.arrows = (COMPLETE,)
             self._moved(token, "failed")
-        elif parent is None and node.error_arrow_key is not None:
-            token.arrows = (node.error_arrow_key,)
+        elif parent is None and has_way_out:
+            token.arrows = (str(node.error_arrow_key),)
             self._moved(token, "failed")
         else:
             token.failed = token.held = True
-            if node.error_arrow_key is None and not self.limits.keep_going:
+            if not has_way_out and not self.limits.keep_going:
                 self._end(f"{token.state} of {token.node} failed: {error}")
             if parent is not None:
                 self._item_left(parent)

@@ -70,6 +70,7 @@ class Status:
         armed: Nodes whose `step_make_safe` is owed if the run doesn't succeed.
         requests: What the running engine, or else the next one, is asked to do.
         on_interrupt: For each interrupted node, its policy; empty in every other condition.
+        recipe: The file of the recipe that it is an instance of; empty for one of a library.
         changed_files: Files of the library that are not as they were when the run began.
     """
 
@@ -91,6 +92,7 @@ class Status:
     armed: list[str]
     requests: list[str]
     first_node: str
+    recipe: str = ""
     on_interrupt: dict[str, str] = field(default_factory=dict)
     changed_files: list[str] = field(default_factory=list)
 
@@ -141,6 +143,7 @@ def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str 
     return Status(
         instance=instance,
         library=_text(shared, "step_engine_library_path"),
+        recipe=_text(_dict(data, "recipe"), "file"),
         condition=_condition(data, runner, bool(active or shared.get("current_step_node"))),
         engine_state=engine_state,
         run_id=_text(shared, "run_id"),
@@ -170,7 +173,7 @@ def status_lines(status: Status, launcher: str) -> list[str]:
         ("asked to", ", ".join(status.requests)),
         ("armed", ", ".join(status.armed)),
         *(("error", f"{node}: {one_line(text)}") for node, text in status.errors.items()),
-        ("library", _library(status.library)),
+        ("recipe", status.recipe) if status.recipe else ("library", _library(status.library)),
         ("changed", ", ".join(status.changed_files)),
         ("to do", _to_do(status, launcher)),
     ]
@@ -271,7 +274,7 @@ def _policies(instance: InstanceDir, status: Status) -> dict[str, str]:
     try:
         graph = load_program(instance).graph
         return {
-            each.node: graph.nodes[each.node].policy_after_interrupt(each.state)
+            each.node: graph.node(each.node).policy_after_interrupt(each.state)
             for each in interrupted
         }
     except (OctoError, KeyError):  # the library has problems now: `run` will say which

@@ -19,7 +19,7 @@ from octo_instance_dir import InstanceDir
 from octo_instance_setup import make_instance
 from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME, STATUS_KEY
 from octo_step_engine import Outcome, StepEngine
-from octo_step_hooks import StepResult
+from octo_step_hooks import StepFailure, StepResult
 from octo_step_output import log_file_name
 from orchestrator.context import CONTEXT_GROUP
 from orchestrator.recipe_choices import Choices
@@ -27,7 +27,6 @@ from orchestrator.recipe_inputs import resolve_inputs
 from orchestrator.recipe_instance import EXECUTOR, Continuation, begin_run
 from orchestrator.recipe_program import Inputs, RecipeProgram, load_program
 from orchestrator.recipe_steps import RunEnvironment
-from scriptlets.lifecycle import ScriptletFailed
 
 _FREE_WITHIN_S: Final = 10.0
 """A killed engine's nested ones end at once, but not at the same instant."""
@@ -46,7 +45,7 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
 
     Raises:
         RecipeError: The inputs don't fit.
-        ScriptletFailed: It has failed; says at which step.
+        StepFailure: It has failed; says at which step.
         KeyboardInterrupt: It rests, and so the outer run is to rest.
     """
     step, _ = outer.place_of(node)
@@ -61,10 +60,11 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
         verbose=outer.verbose,
     )
     instance = _patiently(lambda: _nested_instance(program, place, _has_succeeded(outer, node)))
-    outcome = _patiently(lambda: _drive_nested(program, instance))
-    name = pinned.compiled["name"]
+    errors: list[dict[str, Any]] = []
+    outcome = _patiently(lambda: _drive_nested(program, instance, errors))
     if outcome.engine_state == "COMPLETE_ERROR":
-        raise ScriptletFailed(f"recipe {name}: {outcome.reason}")
+        text = f"recipe {pinned.compiled['name']}: {outcome.reason}"
+        raise StepFailure(text, errors[-1].get("traceback", "") if errors else "")
     if outcome.engine_state != "COMPLETE_SUCCESS":
         raise KeyboardInterrupt
     context = instance.parameters.read().get(CONTEXT_GROUP, {})
@@ -88,7 +88,10 @@ def _nested_instance(program: RecipeProgram, place: Path, anew: bool) -> Instanc
     return instance
 
 
-def _drive_nested(program: RecipeProgram, instance: InstanceDir) -> Outcome:
+def _drive_nested(
+    program: RecipeProgram, instance: InstanceDir, errors: list[dict[str, Any]]
+) -> Outcome:
+    """Run it; the events of failures are added to `errors`."""
     defaults = program.compiled["defaults"]
     shown = os.dup(1)  # of the outer step, whose output it is; the descriptor itself is the hooks'
     try:
@@ -97,6 +100,7 @@ def _drive_nested(program: RecipeProgram, instance: InstanceDir) -> Outcome:
             program=program,
             executor=defaults.get("executor", EXECUTOR),
             workers=defaults.get("workers"),
+            observer=lambda event: errors.append(event) if event["event"] == "step_error" else None,
             sink=lambda _, data: _write(shown, data),
         )
         return engine.run(retry_failed=True)
