@@ -26,7 +26,9 @@ class Bench:
         self.directory = directory
         self.shown: list[tuple[str, bytes]] = []
         nodes = [path.stem.removeprefix("step_node_") for path in library.glob("step_node_*.py")]
-        source = LibrarySource(library, {f"step_node_{node}": f"step_node_{node}" for node in nodes})
+        source = LibrarySource(
+            library, {f"step_node_{node}": f"step_node_{node}" for node in nodes}
+        )
         self.output = StepOutput(directory, lambda node, data: self.shown.append((node, data)))
         self.executor: Executor = make_executor(kind, source, directory, workers, self.output)
 
