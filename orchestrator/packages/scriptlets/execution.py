@@ -47,6 +47,7 @@ from scriptlets.plan import (
 from scriptlets.registry import registry
 from scriptlets.steps import (
     PROGRAM,
+    PROGRAM_FILE_NAME,
     LiveSteps,
     Returned,
     ScriptletProgram,
@@ -326,7 +327,9 @@ def _open_instance(path: Path, fresh: bool) -> InstanceDir:
         )
     if fresh:
         with instance.run_lock():
-            reset_instance(instance, empty)
+            steps = (path / PROGRAM_FILE_NAME).read_bytes()
+            archive = reset_instance(instance, empty)
+            (archive / PROGRAM_FILE_NAME).write_bytes(steps)
     return instance
 
 
