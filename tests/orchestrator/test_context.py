@@ -261,6 +261,26 @@ def test_processes_that_contend_and_are_killed_lose_nothing_acknowledged(instanc
 
 
 @needs_posix
+def test_a_writer_that_is_killed_again_and_again_loses_nothing_acknowledged(instance: Path) -> None:
+    least = 0  # what "n" must be, by all that was acknowledged
+    for round in range(12):
+        with Python(COUNT, instance, f"w{round}", 100_000) as writer:
+            writer.go_on()
+            turn = -1
+            while turn < round:  # killed a little later each time
+                turn = int(writer.line())
+            turn = max([turn, *map(int, writer.killed())])
+        context = Context(instance)
+        least += turn + 1
+        assert context.get(f"mine.w{round}") in (turn, turn + 1)
+        assert context.get("n") in (least, least + 1)  # killed before it could tell
+        least = context.get("n")
+        changes = context.history()
+        assert [change["seq"] for change in changes] == list(range(1, len(changes) + 1))
+        assert {change["key"]: change["after"] for change in changes} == context.to_dict()
+
+
+@needs_posix
 def test_a_child_process_goes_on_with_the_context_of_its_parent(instance: Path) -> None:
     context = Context(instance)
     context.set("a", 1)
