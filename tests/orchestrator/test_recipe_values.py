@@ -1,0 +1,369 @@
+"""Templates of recipes: what they give, how much at most, and what is wrong in them, and where."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octo_errors import RecipeError
+from orchestrator.recipe_values import (
+    Names,
+    TemplateProblem,
+    check_template,
+    is_template,
+    is_true,
+    render,
+)
+from tests.support import PROJECT
+
+VARIABLES: dict[str, Any] = {
+    "inputs": {"a": 1, "s": "08", "l": [1, 2], "items": 5, "flag": "false", "n": None},
+    "results": {"load": {"rows": 3}, "my-step": None},
+    "context": {"k.d": 1},
+    "env": {"HOME": "/home"},
+    "recipe": {"name": "n", "directory": "/d"},
+}
+
+# --- what they give -------------------------------------------------------------------------------
+
+data = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(data.filter(lambda value: not any(each in json.dumps(value) for each in ("{{", "{%"))))
+def test_a_value_without_templates_stays_as_it_is(value: Any) -> None:
+    assert render(value, {}) == value
+    assert type(render(value, {})) is type(value)
+
+
+@given(data)
+def test_a_text_that_is_one_expression_gives_the_value_itself(value: Any) -> None:
+    for text in ("{{ x }}", " {{x}}\n", "{{- x -}}"):
+        found = render(text, {"x": value})
+        assert found == value
+        assert type(found) is type(value)
+
+
+@given(st.text(), st.text())
+def test_other_texts_give_text_and_never_a_number(first: str, second: str) -> None:
+    for a, b in ((first, second), ("1", "2"), ("0", "8"), ("[", "]")):
+        assert render("{{ a }}{{ b }}", {"a": a, "b": b}) == a + b
+        assert render("x{{ a }}", {"a": a}) == "x" + a
+
+
+@given(data)
+def test_a_template_deep_in_a_value_is_found_and_keys_stay(value: Any) -> None:
+    nested = {"{{ x }}": [{"b": "{{ x }}"}, "{{ x }}"]}
+    assert render(nested, {"x": value}) == {"{{ x }}": [{"b": value}, value]}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{{ inputs.a + results.load.rows }}", 4),
+        ("{{ inputs.items }}", 5),
+        ("{{ inputs['s'] }}", "08"),
+        ("{{ inputs.s | int }}", 8),
+        ("{{ context['k.d'] }}", 1),
+        ("{{ env.HOME }}/x", "/home/x"),
+        ("{{ inputs.get('b', 3) }}", 3),
+        ("{{ inputs.b | default(3) }}", 3),
+        ("{{ inputs.b is defined }}", False),
+        ("{{ inputs.keys() }}", ["a", "s", "l", "items", "flag", "n"]),
+        ("{{ range(3) }}", [0, 1, 2]),
+        ("{{ inputs.l | map('string') }}", ["1", "2"]),
+        ("{{ inputs.l | sum }}", 3),
+        ("{{ inputs.l ~ 'x' ~ none }}", "[1, 2]xNone"),
+        ("{{ {'a': (1, 2)} }}", {"a": [1, 2]}),
+        ("{{ {'a': '<ä>'} | tojson }}", '{"a": "<ä>"}'),
+        ("{{ '{:>5}'.format(1) }}", "    1"),
+        ("{{ '%05d' % 7 }}", "00007"),
+        ("{{ 'ab'.center(6) }}", "  ab  "),
+        ("{% for i in inputs.l %}{{ i }};{% endfor %}", "1;2;"),
+        ("{% if inputs.a == 1 %}yes{% else %}no{% endif %}", "yes"),
+        ("echo ${#list[@]} {{ inputs.a }}\n", "echo ${#list[@]} 1\n"),
+        ("{% raw %}{{.Names}}{% endraw %}", "{{.Names}}"),
+    ],
+)
+def test_expressions(text: str, value: Any) -> None:
+    assert render(text, VARIABLES) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("inputs.a == 1", True),
+        ("{{ inputs.a == 2 }}", False),
+        ("inputs.n", False),
+        ("inputs.l", True),
+        ("inputs.flag", False),
+        ("'True'", True),
+        ("''", False),
+        ("inputs.s", True),
+        ("results['my-step'] is none and not inputs.n", True),
+    ],
+)
+def test_conditions(text: str, value: bool) -> None:
+    assert is_true(text, VARIABLES) is value
+
+
+def test_a_condition_of_several_pieces_is_always_true_and_therefore_refused() -> None:
+    with pytest.raises(RecipeError, match="always true") as error:
+        is_true("{{ inputs.a }} == 2", VARIABLES)
+    assert "without braces" in error.value.hint
+
+
+class Lazy(Mapping[str, Any]):
+    """As the context is given: a mapping that is no dict."""
+
+    def __getitem__(self, key: str) -> Any:
+        return {"a": [1]}[key]
+
+    def __iter__(self) -> Any:
+        return iter(["a"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_mappings_of_any_kind_come_out_as_json_has_them() -> None:
+    variables = {"context": Lazy()}
+    assert type(render("{{ context }}", variables)) is dict
+    assert render("{{ context | tojson }}", variables) == '{"a": [1]}'
+    assert render("now {{ context }}", variables) == "now {'a': [1]}"
+    assert render("{{ context.items() }}", variables) == [["a", [1]]]
+
+
+# --- what they can't do ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("{{ inputs.aa }}", "inputs has no 'aa'", "did you mean 'a'?"),
+        ("{{ nothing }}", "'nothing' is not defined", "there are: inputs"),
+        ("{{ flag }}", "'flag' is not defined", "did you mean 'inputs.flag'?"),
+        ("{{ load.rows }}", "'load' is not defined", "did you mean 'results.load'?"),
+        ("x {{ env.HOM }}", "env has no 'HOM'", "did you mean 'HOME'?"),
+        ("{{ results['my-step'].rows }}", "null has no 'rows'", "a step returned nothing"),
+        ("{{ results.load.row }}", "a mapping has no 'row'", "did you mean 'rows'?"),
+        ("{{ inputs.l[5] }}", "list has no '5'", ""),
+        ("{{ inputs.s + 1 }}", "can only concatenate str", ""),
+        ("{{ 1 / 0 }}", "division by zero", ""),
+        ("{{ inputs.keys }}", "keys is a method; call it: keys()", ""),
+        ("{{ 1 + }}", "character 8: unexpected 'end of print statement'", "{% raw %}"),
+        ("{{ 1 | nofilter }}", "No filter named 'nofilter'", ""),
+        ("{% macro f() %}{% endmacro %}", "templates of recipes have no macro", ""),
+        ("{% include '/etc/passwd' %}", "templates of recipes have no include", ""),
+        ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "nested too deeply", ""),
+        ("{{ ''.__class__ }}", "unsafe", ""),
+        ("{{ inputs.__init__.__globals__ }}", "unsafe", ""),
+        ("{{ '{0.__class__}'.format(inputs) }}", "unsafe", ""),
+        ("{{ inputs.l.append(1) }}", "unsafe", ""),
+        ("{{ env.clear() }}", "unsafe", ""),
+        ("{{ inputs.update(a=2) }}", "unsafe", ""),
+        ("{{ lipsum() }}", "'lipsum' is not defined", ""),
+    ],
+)
+def test_a_template_that_fails_names_itself_and_the_reason(
+    text: str, message: str, hint: str
+) -> None:
+    with pytest.raises(RecipeError) as error:
+        render(text, VARIABLES)
+    assert error.value.message.startswith(f"template {text[:60]!r}"[:60])
+    assert message in error.value.message
+    assert hint in error.value.hint
+    assert VARIABLES["inputs"]["l"] == [1, 2]
+
+
+def doubling(times: int) -> str:
+    """A list of lists of lists ..., each twice."""
+    return "{% set a0 = [1, 1] %}" + "".join(
+        f"{{% set a{n + 1} = [a{n}, a{n}] %}}" for n in range(times)
+    )
+
+
+BOMBS = [
+    "{{ range(10**9) }}",
+    "{{ range(100000) | map('center', 1000000) | list }}",
+    "{{ ''.join(range(100000) | map('center', 1000000)) }}",
+    "{{ range(100000) | map('center', 1000000) | join }}",
+    "{{ 'a' * 10**9 }}",
+    "{{ 10**9 * 'a' }}",
+    "{{ [0] * 10**9 }}",
+    "{{ 10 ** (10**9) }}",
+    "{{ " + " * ".join(["(10**1000)"] * 5) + " }}",
+    "{{ 'a' | center(10**9) }}",
+    "{{ 'a\na' | indent(10**9) }}",
+    "{{ [] | batch(10**9, 0) | list }}",
+    "{{ 1.5 | round(10**9) }}",
+    "{{ 'ab' | replace('', 'x' * 4000000) }}",
+    "{{ '%1000000000d' % 1 }}",
+    "{{ '%*d' % (10**9, 1) }}",
+    "{{ '%1000000000d' | format(1) }}",
+    "{{ '{:1000000000}'.format(1) }}",
+    "{{ '{:>{}}'.format(1, 10**9) }}",
+    "{{ '{a:1000000000}'.format_map({'a': 1}) }}",
+    "{{ 'a'.ljust(10**9) }}",
+    "{{ 'a'.zfill(10**9) }}",
+    "{{ ('\t' * 4000).expandtabs(10**6) }}",
+    "{{ ('a' * 4000).replace('a', 'b' * 4000) }}",
+    "{{ ('a' * 4000000).join(range(4000) | map('string')) }}",
+    "{{ [0] * 4000000 + [0] * 4000000 }}",
+    "{{ ('a' * 4000000) ~ ('a' * 4000000) }}",
+    "{% for i in range(100000) %}{{ 'a' * 4000000 }}{% endfor %}",
+    "{{ [" + "'a' * 4000000, " * 5 + "] }}",
+    doubling(40) + "{{ a40 }}",
+    doubling(40) + "{{ a40 ~ '' }}",
+    doubling(40) + "{{ a40 | string }}",
+    doubling(40) + "{{ a40 | tojson }}",
+    doubling(40) + "{{ '%s' % a40 }}",
+    doubling(40) + "{{ '{}'.format(a40) }}",
+    doubling(40) + "{{ 'a'.join([a40]) }}",
+    doubling(40) + "{{ [a40] | join }}",
+]
+
+BOMB_PROGRAM = """
+import json, resource, sys
+from octo_errors import RecipeError
+from orchestrator.recipe_values import render
+limit = int(sys.argv[1]) * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+missed = []
+for text in json.load(sys.stdin):
+    try:
+        render(text, {})
+        missed.append(text)
+    except RecipeError as error:
+        if "it makes more than" not in str(error) and "too big" not in str(error):
+            missed.append(str(error))
+print(json.dumps(missed))
+"""
+
+
+@pytest.mark.slow
+def test_no_template_makes_more_than_there_is_room_for() -> None:
+    roots = [str(PROJECT / each) for each in ("modules", "orchestrator/packages", ".")]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\nsys.path[:0] = {roots}\n{BOMB_PROGRAM}", "400"],
+        input=json.dumps(BOMBS),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (60, 60)),
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+@given(st.text(alphabet="{}%|~*+-()[]'\". \nxy01#", max_size=60))
+def test_whatever_the_text_is_it_is_rendered_or_refused(text: str) -> None:
+    for template in (text, f"{{{{ {text} }}}}"):
+        try:
+            assert render(template, {"x": 1, "y": "b"}) is not ...
+        except RecipeError as error:
+            assert error.message.startswith("template ")
+
+
+# --- checking -------------------------------------------------------------------------------------
+
+NAMES = Names(
+    inputs={"alpha": {}, "name": {}},
+    results=["load"],
+    all_steps=["load", "later", "my-step"],
+    has_item=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "message", "hint"),
+    [
+        ("{{ inputs.alpah }}", 0, 11, "there is no input 'alpah'", "did you mean 'alpha'?"),
+        ("{{ inputs['nmae'] }}", 0, 11, "there is no input 'nmae'", "did you mean 'name'?"),
+        ("ab\n  {{ foo }}", 1, 6, "'foo' is not defined", "there are: inputs"),
+        ("{{ alpha }}", 0, 4, "'alpha' is not defined", "did you mean 'inputs.alpha'?"),
+        ("{{ later }}", 0, 4, "'later' is not defined", "did you mean 'results.later'?"),
+        ("{{ results.later.x }}", 0, 12, "step 'later' may not be done", "depends_on: later"),
+        ("{{ results.laod }}", 0, 12, "there is no step 'laod'", "did you mean 'load'?"),
+        ("{{ results.my }}", 0, 12, "there is no step 'my'", "results['my-step']"),
+        ("{{ recipe.nam }}", 0, 11, "recipe has no 'nam'", "did you mean 'name'?"),
+        ("{{ item }}", 0, 4, "'item' is not defined", "only a step with foreach"),
+        ("{{ 1 | tojsno }}", 0, 8, "there is no filter 'tojsno'", "did you mean 'tojson'?"),
+        ("{{ 1 is defind }}", 0, 6, "there is no test 'defind'", "did you mean 'defined'?"),
+        ("{{ 1 + }}", 0, 8, "is no template: unexpected 'end of print statement'", "{% raw %}"),
+        ("{{ 'abc }}", 0, 4, "is no template: unexpected char", "{% raw %}"),
+        ("a\nb {{ $x }}", 1, 6, "is no template: unexpected char '$'", "{% raw %}"),
+        ("a\n{% if x %}", 1, 9, "it ends, and still needs", "{% raw %}"),
+        ("{%- if 1 -%}\n {{ foo }}{% endif %}", 1, 5, "'foo' is not defined", ""),
+        ("{% import 'x' as y %}", 0, 4, "templates of recipes have no import", ""),
+        ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", 0, 1, "nested too deeply", ""),
+    ],
+)
+def test_a_mistake_is_told_at_its_place(
+    text: str, line: int, column: int, message: str, hint: str
+) -> None:
+    found = check_template(text, NAMES)
+    assert [each[:2] for each in found] == [(line, column)]
+    assert message in found[0].message
+    assert hint in found[0].hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ inputs.alpha + results.load.rows + results['load']['x'] }}",
+        "{{ inputs.get('q') or inputs.items() or context.whatever or env.X or recipe.name }}",
+        "{% for a in inputs.alpha %}{{ a.b }}{{ loop.index }}{% endfor %}",
+        "{% set inputs = {'z': 1} %}{{ inputs.z }}",
+        "{{ inputs.alpha | default(1) }} {{ range(3) }} {{ dict(a=1).a }}",
+        "{% raw %}{{ foo }}{% endraw %} {%# a comment about {{ foo }} #%}",
+    ],
+)
+def test_what_is_right_is_not_told(text: str) -> None:
+    assert check_template(text, NAMES) == []
+
+
+def test_item_and_index_are_known_where_there_are_items() -> None:
+    names = Names(inputs={}, results=(), all_steps=(), has_item=True)
+    assert check_template("{{ item.x }} {{ index }}", names) == []
+
+
+def test_a_name_is_told_once() -> None:
+    found = check_template("{{ foo }} {{ foo }} {{ inputs.x }} {{ inputs.x }}", NAMES)
+    assert [each.column for each in found] == [4, 31]
+
+
+def test_where_one_expression_is_wanted_others_are_told() -> None:
+    assert check_template("{{ inputs.alpha }}", NAMES, one=True) == []
+    found = check_template("{{ inputs.alpha }} == 1", NAMES, one=True)
+    assert [each.message for each in found] == [
+        "text around {{ }} makes it a text, which is always true"
+    ]
+
+
+@given(st.integers(0, 3), st.integers(0, 20), st.sampled_from(["{{ foo }}", "{{ 1|foo }}"]))
+def test_places_are_those_of_the_characters(lines: int, blanks: int, template: str) -> None:
+    text = "ä x\n" * lines + " " * blanks + template
+    found = check_template(text, NAMES)
+    column = blanks + template.index("foo") + 1
+    assert [each[:2] for each in found] == [(lines, column)]
+    assert isinstance(found[0], TemplateProblem)
+
+
+def test_what_is_a_template() -> None:
+    assert [is_template(each) for each in ("a", "{ {", "{{ a", "{% if")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
