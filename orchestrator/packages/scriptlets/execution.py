@@ -33,15 +33,13 @@ from octo_step_engine import Outcome, StepEngine
 from octo_step_states import RunState
 from orchestrator.context import Context
 from scriptlets.plan import (
-    POLICY,
-    Call,
     ResultOf,
     Step,
-    check_name,
-    check_policy,
+    check_added,
     check_steps,
     dependencies_of,
     kept_plan,
+    make_step,
     refuse,
 )
 from scriptlets.registry import registry
@@ -71,18 +69,23 @@ class Results(Mapping[str, Any]):
         usage: Of the steps that `execute` performed: `wall_s`, `cpu_s`, `peak_memory_bytes`.
     """
 
-    def __init__(self, errors: dict[str, str], usage: dict[str, dict[str, float]]) -> None:
+    def __init__(
+        self,
+        done: Iterable[str],
+        by: Callable[[str], Any],
+        errors: dict[str, str],
+        usage: dict[str, dict[str, float]],
+    ) -> None:
         self.errors = errors
         self.usage = usage
         self._values: dict[str, Any] = {}
         self._lost: dict[str, ScriptletError] = {}
-
-    def _take(self, step: str, by: Callable[[str], Any]) -> None:
-        self._values[step] = None
-        try:
-            self._values[step] = by(step)
-        except ScriptletError as error:
-            self._lost[step] = error
+        for step in done:
+            self._values[step] = None
+            try:
+                self._values[step] = by(step)
+            except ScriptletError as error:
+                self._lost[step] = error
 
     def __getitem__(self, step: str) -> Any:
         if step in self._lost:
@@ -187,25 +190,12 @@ class ExecutionContext:
             "retry_delay": retry_delay,
             "retry_backoff": retry_backoff,
             "timeout": timeout,
+            "on_error": on_error,
         }
-        problems = [*check_name(name, self._steps), *check_policy(policy)]
-        if not callable(target):
-            problems.append(f"{target!r} is no class and no function")
-        if isinstance(depends_on, str):
-            problems.append(f"depends_on is a list of names, as [{depends_on!r}]")
-        if on_error not in ("fail", "continue"):
-            problems.append(f"on_error must be 'fail' or 'continue', and is {on_error!r}")
+        problems = [*check_added(name, target, depends_on, policy, self._steps)]
         if problems:
             refuse([f"step {name!r}: {each}" for each in problems])
-        given = dict(params or {})
-        results = {key: each.step for key, each in given.items() if isinstance(each, ResultOf)}
-        plain = {key: each for key, each in given.items() if key not in results}
-        keys = {POLICY[argument]: value for argument, value in policy.items()}
-        self._steps[name] = Step(
-            Call(target, plain, results),
-            tuple(dict.fromkeys([*depends_on, *results.values()])),
-            {**keys, "continue_on_error_bool": int(on_error == "continue")},
-        )
+        self._steps[name] = make_step(target, params or {}, depends_on, policy)
         return ResultOf(name)
 
     # --- the run ---
@@ -258,23 +248,22 @@ class ExecutionContext:
 
     def _pin(self, program: ScriptletProgram) -> None:
         """Have the instance keep the program, if a run that has begun can go on with it."""
-        path, data = self._instance.path, self._instance.parameters.read()
-        if data[GLOBAL_GROUP].get("run_id"):
-            before, now = read_program(path), program.kept
-            what = ""
-            if dependencies_of(before) != dependencies_of(now):
-                what = "the steps or their dependencies are others"
-            else:
-                done = self._done(program)
-                changed = [name for name in program.changes(path) if name in done]
-                if changed:
-                    what = f"steps that are done call something else: {', '.join(changed)}"
-            if what:
-                refuse(
-                    [f"the run in {path} has begun, and since then {what}"],
-                    "begin anew with ExecutionContext(..., fresh=True), or undo the changes",
-                )
-        program.pin(path)
+        begun = self._instance.parameters.read()[GLOBAL_GROUP].get("run_id")
+        if begun and (what := self._other(program)):
+            refuse(
+                [f"the run in {self._instance.path} has begun, and since then {what}"],
+                "begin anew with ExecutionContext(..., fresh=True), or undo the changes",
+            )
+        program.pin(self._instance.path)
+
+    def _other(self, program: ScriptletProgram) -> str:
+        """Why the run that has begun is that of another program; empty when it isn't."""
+        path = self._instance.path
+        if dependencies_of(read_program(path)) != dependencies_of(program.kept):
+            return "the steps or their dependencies are others"
+        done = self._done(program)
+        changed = [name for name in program.changes(path) if name in done]
+        return f"steps that are done call something else: {', '.join(changed)}" if changed else ""
 
     def _done(self, program: ScriptletProgram) -> list[str]:
         graph = program.graph
@@ -290,9 +279,7 @@ class ExecutionContext:
             for name in program.graph.nodes
             if data.get(name, {}).get(STATUS_KEY) == "ERROR"
         }
-        results = Results(errors, usage)
-        for name in self._done(program):
-            results._take(name, self._returned.by)
+        results = Results(self._done(program), self._returned.by, errors, usage)
         if outcome.engine_state == "COMPLETE_SUCCESS":
             return results
         raised = self._returned.raised
@@ -327,10 +314,16 @@ def _open_instance(path: Path, fresh: bool) -> InstanceDir:
         )
     if fresh:
         with instance.run_lock():
-            steps = (path / PROGRAM_FILE_NAME).read_bytes()
-            archive = reset_instance(instance, empty)
-            (archive / PROGRAM_FILE_NAME).write_bytes(steps)
+            _begin_anew(instance, empty)
     return instance
+
+
+def _begin_anew(instance: InstanceDir, empty: ScriptletProgram) -> None:
+    file = instance.path / PROGRAM_FILE_NAME
+    steps = file.read_bytes() if file.exists() else b""
+    archive = reset_instance(instance, empty)
+    if steps:
+        (archive / PROGRAM_FILE_NAME).write_bytes(steps)
 
 
 def _one_of(causes: list[BaseException]) -> BaseException | None:
@@ -340,20 +333,28 @@ def _one_of(causes: list[BaseException]) -> BaseException | None:
 
 
 @contextmanager
-def _shown() -> Iterator[Sink | None]:
+def _shown() -> Iterator[Sink]:
     """What shows the output of steps where this program's own goes."""
     stream = sys.stdout
-    try:
-        out = Stream(stream.fileno())
-    except (AttributeError, OSError, ValueError):  # no file, as in a notebook
-        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    if _descriptor(stream) == 1:  # it belongs to the steps while they run
+        out = Stream(1)
+        try:
+            yield lambda node, data: out.write(data)
+        finally:
+            out.close()
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
-        def show(node: str, data: bytes) -> None:
+    def show(node: str, data: bytes) -> None:
+        if stream is not None:  # as in a process without a console
             stream.write(decoder.decode(data))
 
-        yield None if stream is None else show
-        return
+    yield show
+
+
+def _descriptor(stream: Any) -> int | None:
+    """The file descriptor of a stream; None for one that is no file, as in a notebook."""
     try:
-        yield lambda node, data: out.write(data)
-    finally:
-        out.close()
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None

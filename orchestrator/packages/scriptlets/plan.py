@@ -6,8 +6,8 @@ Nothing here runs anything, or touches a file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from octo_errors import ScriptletError, did_you_mean
@@ -37,7 +37,7 @@ class Call:
 
     target: Any
     params: Mapping[str, Any]
-    results: Mapping[str, str] = field(default_factory=dict)
+    results: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,24 @@ POLICY: Final = {
 """Arguments of `ExecutionContext.add`, and the keys of a node that they are for."""
 
 
-def check_name(name: object, steps: Steps) -> Iterator[str]:
-    """What is wrong with the name of another step."""
+def make_step(
+    target: Any, params: Mapping[str, Any], depends_on: Iterable[str], policy: Mapping[str, Any]
+) -> Step:
+    """The step that is added with these, in which `check_added` has found nothing wrong."""
+    results = {name: each.step for name, each in params.items() if isinstance(each, ResultOf)}
+    plain = {name: each for name, each in params.items() if name not in results}
+    keys = {key: policy[argument] for argument, key in POLICY.items()}
+    return Step(
+        Call(target, plain, results),
+        tuple(dict.fromkeys([*depends_on, *results.values()])),
+        {**keys, "continue_on_error_bool": int(policy["on_error"] == "continue")},
+    )
+
+
+def check_added(
+    name: object, target: Any, depends_on: object, policy: Mapping[str, Any], steps: Steps
+) -> Iterator[str]:
+    """What is wrong with a step that is to be added to others, whatever these are."""
     if not isinstance(name, str) or not name.isprintable() or name != name.strip() or not name:
         yield "a name is a text without blanks around it"
     elif set(name) & set("[]"):
@@ -87,14 +103,16 @@ def check_name(name: object, steps: Steps) -> Iterator[str]:
         yield "the engine keeps a group of that name"
     elif name in steps:
         yield "there is a step of that name already"
-
-
-def check_policy(policy: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the arguments that POLICY lists."""
-    for argument, value in policy.items():
-        key = DEPENDENCY_KEYS[POLICY[argument]]
-        if not key.accepts(value):
-            yield f"{argument} must be {key.expected}, and is {value!r}"
+    if not callable(target):
+        yield f"{target!r} is no class and no function"
+    if isinstance(depends_on, str):
+        yield f"depends_on is a list of names, as [{depends_on!r}]"
+    for argument, key in POLICY.items():
+        if not DEPENDENCY_KEYS[key].accepts(policy[argument]):
+            expected = DEPENDENCY_KEYS[key].expected
+            yield f"{argument} must be {expected}, and is {policy[argument]!r}"
+    if policy["on_error"] not in ("fail", "continue"):
+        yield f"on_error must be 'fail' or 'continue', and is {policy['on_error']!r}"
 
 
 def check_steps(steps: Steps, *, in_processes: bool) -> None:
@@ -118,8 +136,8 @@ def check_steps(steps: Steps, *, in_processes: bool) -> None:
         refuse(problems)
 
 
-def why_here_only(call: Call) -> str:
-    """Why no other process can make the call; empty when one can."""
+def why_not_elsewhere(call: Call) -> str:
+    """Why only this process can make the call; empty when others can."""
     if reason := why_only_here(call.target):
         return f"{reason}; put it at the top level of a module of its own"
     for name, value in call.params.items():
@@ -174,7 +192,7 @@ def _problems(step: Step, steps: Steps, in_processes: bool) -> Iterator[str]:
         yield f": {error.message}{error.hint and '; ' + error.hint}"
     why = "it has a timeout" if step.policy[POLICY["timeout"]] else ""
     why = "the executor is 'processes'" if in_processes else why
-    if why and (reason := why_here_only(step.call)):
+    if why and (reason := why_not_elsewhere(step.call)):
         yield f" can't run in a worker process, but {why}: {reason}"
 
 
@@ -197,7 +215,7 @@ def _described(call: Call) -> dict[str, Any]:
         "target": reference_to(call.target),
         "params": params,
         "results": dict(call.results),
-        "only_here": why_here_only(call),
+        "only_here": why_not_elsewhere(call),
     }
 
 
