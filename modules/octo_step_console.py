@@ -83,9 +83,10 @@ class Stream:
     def columns(self) -> int:
         """The width of the terminal, less one: some wrap a line that fills it."""
         try:
-            return max(20, os.get_terminal_size(self._fd).columns - 1)
+            width = os.get_terminal_size(self._fd).columns
         except OSError:
-            return 79
+            width = 0
+        return max(20, (width or 80) - 1)  # 0: nobody told the terminal
 
     def close(self) -> None:
         """Give the duplicate back."""
@@ -360,6 +361,8 @@ class LiveView(PlainView):
         facts += [f"{len(self.failed)} failing"] if self.failed else []
         cells.append(Text(", ".join(facts) + f"  {self._notice}", "dim", overflow="ellipsis"))
         line = Table.grid(padding=(0, 2))
+        for _ in cells:
+            line.add_column(no_wrap=True)
         line.add_row(*cells)
         return line
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from octo_instance_setup import create_instance
 from octo_step_console import Area, JsonView, LiveView, PlainView, QuietView, Stream
 from octo_step_status import ActiveNode
 from tests.support import PROJECT, MakeLibrary
+from tests.terminals import on_a_terminal, screen
 
 Capture = pytest.CaptureFixture[str]
 
@@ -29,26 +29,6 @@ def state(node: str, state: str, **facts: object) -> dict[str, Any]:
 
 def failure(node: str, error: str, **facts: object) -> dict[str, Any]:
     return {"event": "step_error", "node": node, "state": "EXECUTE", "error": error, **facts}
-
-
-def screen(output: str) -> list[str]:
-    """What a terminal shows after `output`: it knows line ends, cursor up, and erase below."""
-    lines, row, column = [""], 0, 0
-    for part in re.findall(r"\x1b\[[\d;]*[A-Za-z]|[^\x1b]", output):
-        if part == "\n":
-            row, column = row + 1, 0  # the driver of a terminal adds the carriage return
-            lines += [""] * (row + 1 - len(lines))
-        elif part == "\r":
-            column = 0
-        elif part.startswith("\x1b") and part.endswith("A"):
-            row -= int(part[2:-1])
-            assert row >= 0, "above the first line"
-        elif part.startswith("\x1b") and part.endswith("J"):
-            lines = [*lines[:row], lines[row][:column]]
-        elif not part.startswith("\x1b"):
-            lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + 1 :]
-            column += 1
-    return [line.rstrip() for line in lines]
 
 
 # --- plain lines ----------------------------------------------------------------------------------
@@ -307,8 +287,6 @@ def test_the_display_of_a_wide_fork_is_not_higher_than_a_terminal(capfd: Capture
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
 def test_a_hook_may_ask_the_user_on_the_terminal(make_library: MakeLibrary, tmp_path: Path) -> None:
-    import pty
-
     library = make_library(
         {
             "ask": """
@@ -320,33 +298,13 @@ def test_a_hook_may_ask_the_user_on_the_terminal(make_library: MakeLibrary, tmp_
         }
     )
     instance, _ = create_instance(tmp_path / "x", library)
-    arguments = [sys.executable, str(PROJECT / "modules/octo_step_instance.py"), "run"]
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ["TERM"] = "xterm"
-        os.chdir(instance.path)
-        os.execv(sys.executable, arguments)
-    out = read_terminal(terminal, "your name? ")
-    os.write(terminal, b"Octo\n")
-    out += read_terminal(terminal, None)
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, out
-    shown = screen(out.replace("\r\n", "\n"))
+    command = [sys.executable, str(PROJECT / "modules/octo_step_instance.py"), "run"]
+    with on_a_terminal(command, instance.path) as terminal:
+        out = terminal.read_until("your name? ")
+        terminal.type("Octo\n")
+        out += terminal.read_until(None)
+        assert terminal.exit_code() == 0, out
+    shown = screen(out)
     assert shown[:3] == ["working", "your name? Octo", "hello, Octo"]
     assert shown[3].startswith("==> step_node_ask: done, ")
     assert shown[4].startswith("==> COMPLETE_SUCCESS (1 step, ") and shown[5:] == [""]
-
-
-def read_terminal(terminal: int, expected: str | None) -> str:
-    """What comes from a terminal up to the expected text, or up to its end."""
-    found = ""
-    while expected is None or expected not in found:
-        assert select.select([terminal], [], [], 60)[0], f"waited in vain after {found!r}"
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:  # Linux says so when the other side has ended
-            return found
-        if not data:
-            return found
-        found += data.decode()
-    return found

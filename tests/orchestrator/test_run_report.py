@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from octo_step_graph import dependency_graph, item_of
 from octo_step_hooks import NodeSource, StepFailure, StepResult
 from orchestrator.run_record import RunRecord, seconds_between
 from orchestrator.run_report import RunReport
+from tests.support import PROJECT
+from tests.terminals import on_a_terminal, screen
 
 Capture = pytest.CaptureFixture[str]
 Work = Callable[..., Any]
@@ -406,3 +409,33 @@ def test_the_bar_counts_the_steps_that_this_run_performs(steps: Steps) -> None:
     with reported(steps) as (report, engine):
         engine.run(max_steps=1)
         assert report._progress() == (1, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
+@pytest.mark.parametrize("columns", [100, 30])
+def test_on_a_terminal_a_bar_and_the_steps_at_work_are_below_what_steps_print(
+    tmp_path: Path, columns: int
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "steps:\n"
+        "- {name: hello, type: shell, command: echo hello}\n"
+        "- {name: ask, type: shell, command: until test -e go; do sleep 0.05; done,"
+        " depends_on: hello}\n"
+        "- {name: bye, type: shell, command: echo bye, depends_on: ask}\n"
+    )
+    runner = str(PROJECT / "orchestrator" / "runner.py")
+    command = [sys.executable, runner, "--recipe", str(recipe), "--summary"]
+    with on_a_terminal(command, tmp_path, columns) as terminal:
+        out = terminal.read_until("1 of 3 steps done" if columns > 80 else "1 of 3")
+        shown = screen(out)
+        assert "hello" in shown and re.match(r"[|/\\-]  ask  ", shown[-3])
+        assert re.match(r"━+.* 1 of 3 ", shown[-2]) and len(shown[-2]) < columns
+        (tmp_path / "go").touch()
+        out += terminal.read_until(None)
+        assert terminal.exit_code() == 0, out
+    shown = screen(out)
+    assert "bye" in shown and not any("━" in line for line in shown)
+    assert any(line.startswith("==> recipe: completed (3 steps: 3 completed, ") for line in shown)
+    assert "recipe: completed" in shown

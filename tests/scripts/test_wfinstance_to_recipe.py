@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octo_errors import RecipeError
+from octo_step_events import read_events
 from orchestrator.recipe_check import RESERVED
 from orchestrator.recipe_yaml import load_yaml
 from tests.support import Command
@@ -145,6 +146,49 @@ def test_all_steps_together_wait_as_long_as_asked_for(
     done = command(SCRIPT, workflow(DIAMOND), "-o", recipe, "--total-seconds", 9)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert [step["args"] for step in steps_of(recipe.read_text())] == [[3], [4], [0], [2]]
+
+
+# --- it runs --------------------------------------------------------------------------------------
+
+
+def lanes(number: int, parts: int) -> list[Task]:
+    """Lanes that are split, and each part of which takes two stages; all of it is merged."""
+    tasks: list[Task] = []
+    for lane in range(number):
+        tasks.append((f"split {lane}", [], 2 + lane))
+        for part in range(parts):
+            tasks.append((f"map [{lane}/{part}]", [f"split {lane}"], 1 + part))
+            tasks.append((f"sort [{lane}/{part}]", [f"map [{lane}/{part}]"], 3 - part % 3))
+    ends = [id for id, _, _ in tasks if id.startswith("sort")]
+    return [("merge", ends, 1.5), *tasks]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_a_workflow_runs_to_its_end_in_the_order_of_its_dependencies(
+    command: Command, workflow: Callable[[Any], Path], tmp_path: Path, executor: str
+) -> None:
+    tasks = lanes(4, 4)
+    recipe, instance = tmp_path / "recipe.yaml", tmp_path / "instance"
+    made = command(SCRIPT, workflow(document(tasks)), "-o", recipe, "--total-seconds", 0.5)
+    assert made.returncode == 0, made.stderr
+    options = ["--executor", executor, "--workers", 4, "--instance", instance]
+    done = command("orchestrator/runner.py", "--recipe", recipe, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    began, ended = {}, {}
+    for event in read_events(instance):
+        match event:
+            case {"event": "state", "state": "ENTER", "node": node, "seq": seq}:
+                assert node not in began
+                began[node] = seq
+            case {"event": "state", "state": "EXECUTE", "node": node, "seq": seq}:
+                assert node not in ended
+                ended[node] = seq
+    names = step_names(id for id, _, _ in tasks)
+    assert began.keys() == ended.keys() == set(names.values())
+    for id, parents, _ in tasks:
+        for parent in parents:
+            assert ended[names[parent]] < began[names[id]], f"{id} began before {parent} had ended"
 
 
 # --- what is wrong --------------------------------------------------------------------------------
