@@ -160,7 +160,7 @@ class ExecutionContext:
         target: Any,
         params: Mapping[str, Any] | None = None,
         *,
-        depends_on: Iterable[str] = (),
+        depends_on: Iterable[str | ResultOf] = (),
         retries: int = 0,
         retry_delay: float = 0.0,
         retry_backoff: float = 1.0,
@@ -173,7 +173,8 @@ class ExecutionContext:
             target: A scriptlet class, a function, or the name of a registered scriptlet. A function
                 gets `params` by name, and the context if it has a parameter `context`.
             params: By name; what `add` returned for another step stands for the result of that.
-            depends_on: The steps that must be done first; they may be added later.
+            depends_on: The steps that must be done first, by name (they may be added later) or as
+                what `add` returned for them.
             retries: How often a step that fails is tried again.
             retry_delay: Seconds before it is tried again.
             retry_backoff: The factor from one delay to the next.

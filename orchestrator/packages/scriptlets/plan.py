@@ -78,15 +78,19 @@ POLICY: Final = {
 
 
 def make_step(
-    target: Any, params: Mapping[str, Any], depends_on: Iterable[str], policy: Mapping[str, Any]
+    target: Any,
+    params: Mapping[str, Any],
+    depends_on: Iterable[str | ResultOf],
+    policy: Mapping[str, Any],
 ) -> Step:
     """The step that is added with these, in which `check_added` has found nothing wrong."""
     results = {name: each.step for name, each in params.items() if isinstance(each, ResultOf)}
     plain = {name: each for name, each in params.items() if name not in results}
+    named = [each.step if isinstance(each, ResultOf) else each for each in depends_on]
     keys = {key: policy[argument] for argument, key in POLICY.items()}
     return Step(
         Call(target, plain, results),
-        tuple(dict.fromkeys([*depends_on, *results.values()])),
+        tuple(dict.fromkeys([*named, *results.values()])),
         {**keys, "continue_on_error_bool": int(policy["on_error"] == "continue")},
     )
 
@@ -184,7 +188,7 @@ def _problems(step: Step, steps: Steps, in_processes: bool) -> Iterator[str]:
     """What is wrong with one step, to go on after its name."""
     for other in step.depends_on:
         if other not in steps:
-            near = did_you_mean(other, steps)
+            near = did_you_mean(str(other), steps)
             yield f" depends on {other!r}, which is no step{near and '; ' + near}"
     try:
         check_call(step.call.target, {**step.call.params, **_unknown(step.call)})

@@ -79,7 +79,7 @@ def test_steps_share_a_context_and_get_the_results_of_others(targets: Any, execu
         run.context.set("calls", 1)
         rows = run.add("load", targets.Load, {"source": "a.csv"})
         run.add("total", targets.total, {"rows": rows})
-        run.add("where", targets.where, depends_on=["load", "total"])
+        run.add("where", targets.where, depends_on=[rows, "total"])
         results = run.execute()
         assert run.context.to_dict() == {"calls": 2, "source": "a.csv"}
         assert [each["who"] for each in run.context.history()] == ["", "load", "total"]
@@ -267,6 +267,7 @@ def test_everything_that_is_wrong_is_told_before_anything_runs(targets: Any) -> 
     with ExecutionContext(executor="serial") as run:
         run.add("count", targets.count)
         run.add("unknown", targets.count, depends_on=["cuont"])
+        run.add("none", targets.count, depends_on=[None])  # type: ignore[list-item]
         run.add("circle", targets.count, depends_on=["back"])
         run.add("back", targets.count, depends_on=["circle"])
         run.add("no parameter", targets.Load, {"sourse": "x"})
@@ -280,6 +281,7 @@ def test_everything_that_is_wrong_is_told_before_anything_runs(targets: Any) -> 
         assert not run.context.contains("n")
     assert failure.value.details["problems"] == [
         "step 'unknown' depends on 'cuont', which is no step; did you mean 'count'?",
+        "step 'none' depends on None, which is no step; did you mean 'none'?",
         "step 'no parameter': Load: parameter 'source' (str) is missing;"
         " there is no parameter 'sourse'; did you mean 'source'?",
         "step 'wrong type': Load: parameter 'source' must be str, not int: 5",
