@@ -13,6 +13,13 @@ import pytest
 from bench.benchmarks import BENCHMARKS
 from bench.harness import Benchmark, Peer, Series, Subject, WorkNotDone, compare, run_once
 from bench.report import amount, lines
+from bench.task_graphs import (
+    WORKFLOW_S,
+    WORKFLOW_VARIABLE,
+    generated_workflow,
+    list_schedule,
+    work_of_workflow,
+)
 from tests.support import PROJECT
 
 OURS = Subject("ours", "stores:increment_ours", 3)
@@ -98,3 +105,47 @@ def test_the_command_writes_a_table_and_json_lines(tmp_path: Path) -> None:
     assert row["benchmark"] == "command-help"
     assert row["ratio"] > 0
     assert "command-help" in done.stdout
+
+
+# --- recipes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("workers", "seconds"),
+    [
+        (1, 10.0),
+        (2, 7.0),  # a and b; c from 2 to 5; then d
+        (3, 5.0),
+    ],
+)
+def test_list_scheduling_takes_the_first_that_is_ready(workers: int, seconds: float) -> None:
+    tasks = {"a": (3.0, ()), "b": (2.0, ()), "c": (3.0, ()), "d": (2.0, ("a", "c"))}
+    assert list_schedule(tasks, workers) == seconds
+
+
+def test_a_generated_workflow_is_the_same_each_time_and_no_chain() -> None:
+    tasks = generated_workflow(1)
+    assert tasks == generated_workflow(1) != generated_workflow(2)
+    assert all(parent in tasks for _, parents in tasks.values() for parent in parents)
+    alone, ideal = list_schedule(tasks, 1), list_schedule(tasks, 8)
+    assert alone == pytest.approx(sum(seconds for seconds, _ in tasks.values()))
+    assert alone / 8 <= ideal < alone / 4
+
+
+def test_a_workflow_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specified = [{"id": "a", "parents": []}, {"id": "b [1]", "parents": ["a"]}]
+    executed = [{"id": "a", "runtimeInSeconds": 1}, {"id": "b [1]", "runtimeInSeconds": 3}]
+    workflow = {"specification": {"tasks": specified}, "execution": {"tasks": executed}}
+    (tmp_path / "workflow.json").write_text(json.dumps({"workflow": workflow}))
+    monkeypatch.setenv(WORKFLOW_VARIABLE, str(tmp_path / "workflow.json"))
+    assert work_of_workflow() == {
+        "a": (WORKFLOW_S / 4, ()),
+        "b__1_": (WORKFLOW_S * 3 / 4, ("a",)),
+    }
+
+
+@pytest.mark.parametrize(
+    "function", ["recipes:nothings", "recipes:naps", "task_graphs:nothings_by_hand"]
+)
+def test_small_recipes_are_performed(tmp_path: Path, function: str) -> None:
+    assert run_once(Subject("x", function, 3), tmp_path) > 0
