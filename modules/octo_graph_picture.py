@@ -196,7 +196,7 @@ def _standing(node: Node, progress: Progress | None) -> tuple[str, str]:
 def _remarks(graph: StepGraph, node: Node) -> list[str]:
     """What makes the node special by itself, whatever the progress."""
     remarks = []
-    if node.join_all:
+    if node.join_all and not graph.by_dependency:  # where every node waits for all
         remarks.append(f"waits for all {len(graph.sources_into(node.name))}")
     if node.skip_execute:
         remarks.append("execute is skipped")
@@ -248,7 +248,11 @@ def forks(graph: StepGraph) -> frozenset[str]:
 
     Which arrows a node takes is decided when it runs. But where a join waits for two nodes of which
     each lies behind another arrow only, taking one arrow would wait there for ever.
+
+    None in a graph by dependency: there, all arrows are taken anyway.
     """
+    if graph.by_dependency:
+        return frozenset()
     bit = {name: 1 << place for place, name in enumerate(graph.nodes)}
     joins = {
         name: sum(bit[source] for source in graph.sources_into(name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from octo_graph_picture import (
@@ -17,6 +19,7 @@ from octo_graph_picture import (
     forks,
     picture_of,
 )
+from octo_step_graph import dependency_graph
 from tests.graphs import a_chain, a_graph, an_arrow
 
 
@@ -240,6 +243,19 @@ def test_a_node_forks_where_a_join_needs_more_than_one_of_its_arrows(
 
 def test_nothing_forks_without_a_join() -> None:
     assert forks(a_graph("abcd", "a b", "a c", "b d", "c d")) == frozenset()
+
+
+def test_where_arrows_are_dependencies_every_node_joins_and_forks_and_none_says_so() -> None:
+    leads = {"a": "bc", "b": "j", "c": "j"}
+    arrows = {
+        source: {target: {"arrow_step_name_string": target} for target in targets}
+        for source, targets in leads.items()
+    }
+    nodes = {"a": {}, "b": {}, "c": {}, "j": {"join_all_bool": 1}}
+    graph = dependency_graph(nodes, arrows, {}, Path("recipe.yaml"))
+    picture = picture_of(graph)
+    assert [each.remarks for each in picture.boxes if each.kind == "step"] == [()] * 4
+    assert ends(picture) == {"j"}
 
 
 # --- texts ----------------------------------------------------------------------------------------
