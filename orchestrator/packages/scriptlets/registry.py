@@ -13,7 +13,6 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -61,7 +60,6 @@ class ScriptletRegistry:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
-        self._before: dict[str, Entry] = {}  # while scriptlets are discovered
         self._lock = threading.RLock()
 
     def __contains__(self, name: object) -> bool:
@@ -144,16 +142,7 @@ class ScriptletRegistry:
             raise ScriptletError(f"{folder}: no such directory", hint="look at the path")
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-        with self._all_or_nothing() as problems:
-            for file in _python_files(folder):
-                try:
-                    self._add_module(load_file(file))
-                except ScriptletError as error:
-                    problems.append(f"{file}: {error.message}")
-                except Exception as error:
-                    place, line = blame(error, str(folder)) or (str(file), 1)
-                    problems.append(f"{place}:{line}: {error_text(error)}")
-            return self._added()
+        return self._all_or_nothing(lambda problems: self._add_files(folder, problems))
 
     def discover_packages(self) -> Entries:
         """Add the scriptlets that installed packages declare; returns them.
@@ -161,19 +150,30 @@ class ScriptletRegistry:
         Raises:
             ScriptletError: Some can't be loaded; all of them are listed, and nothing was added.
         """
-        with self._all_or_nothing() as problems:
-            for point in entry_points(group=ENTRY_POINTS):
-                try:
-                    found = point.load()
-                    if isinstance(found, ModuleType):
-                        self._add_module(found)
-                    else:
-                        self.register(found, name=point.name)
-                except ScriptletError as error:
-                    problems.append(f"entry point {point.name}: {error.message}")
-                except Exception as error:
-                    problems.append(f"entry point {point.name}: {error_text(error)}")
-            return self._added()
+        return self._all_or_nothing(self._add_entry_points)
+
+    def _add_files(self, folder: Path, problems: Problems) -> None:
+        for file in _python_files(folder):
+            try:
+                self._add_module(load_file(file))
+            except ScriptletError as error:
+                problems.append(f"{file}: {error.message}")
+            except Exception as error:
+                place, line = blame(error, str(folder)) or (str(file), 1)
+                problems.append(f"{place}:{line}: {error_text(error)}")
+
+    def _add_entry_points(self, problems: Problems) -> None:
+        for point in entry_points(group=ENTRY_POINTS):
+            try:
+                found = point.load()
+                if isinstance(found, ModuleType):
+                    self._add_module(found)
+                else:
+                    self.register(found, name=point.name)
+            except ScriptletError as error:
+                problems.append(f"entry point {point.name}: {error.message}")
+            except Exception as error:
+                problems.append(f"entry point {point.name}: {error_text(error)}")
 
     def _add_module(self, module: ModuleType) -> None:
         """Add the classes that are defined in the module and were not decorated."""
@@ -183,28 +183,28 @@ class ScriptletRegistry:
             if own and issubclass(value, BaseScriptlet) and value not in registered:
                 self.register(value)
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[Problems]:
-        """What is decorated in the block comes here; with problems, nothing of it stays."""
+    def _all_or_nothing(self, add: Callable[[Problems], None]) -> Entries:
+        """Add what `add` registers, and what is decorated meanwhile; returns what is new.
+
+        Raises:
+            ScriptletError: `add` told problems; then nothing stays.
+        """
         problems: Problems = []
         with self._lock:
-            self._before = dict(self._entries)
+            before = dict(self._entries)
             token = _current.set(self)
             try:
-                yield problems
+                add(problems)
+                if problems:
+                    raise ScriptletError(
+                        "\n".join(problems), hint="mend them, then try again", problems=problems
+                    )
             except BaseException:
-                self._entries = self._before
+                self._entries = before
                 raise
             finally:
                 _current.reset(token)
-            if problems:
-                self._entries = self._before
-                raise ScriptletError(
-                    "\n".join(problems), hint="mend them, then try again", problems=problems
-                )
-
-    def _added(self) -> Entries:
-        return [each for each in self.list() if self._before.get(each.name) != each]
+            return [each for each in self.list() if before.get(each.name) != each]
 
 
 registry = ScriptletRegistry()

@@ -163,6 +163,23 @@ def test_a_scriptlet_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
             run.add("other", "bar")
 
 
+def test_what_was_found_in_a_folder_runs_in_processes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "_shared_parts.py").write_text("part = 'wheel'\n")
+    (tmp_path / "found.py").write_text(
+        "from scriptlets.framework import register_scriptlet\nfrom _shared_parts import part\n"
+        "@register_scriptlet\ndef make(): return part\n"
+    )
+    mine = ScriptletRegistry()
+    mine.discover_folder(tmp_path)
+    with ExecutionContext(executor="processes", workers=1) as run:
+        run.add("make", mine.get("make").target)
+        assert run.execute()["make"] == "wheel"
+    del sys.modules["_shared_parts"]
+
+
 class BarePrint(BaseScriptlet):
     parameters = {"text": Parameter(str)}  # noqa: RUF012
 

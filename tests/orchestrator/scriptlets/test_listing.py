@@ -103,6 +103,21 @@ def test_problems_of_packages_and_of_the_folder_are_told_together(
     assert missing[1:] == [f"{folder}/x: no such directory"]
 
 
+def test_an_installed_package_is_looked_into(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "their_tasks.py").write_text("def polish(what: str): return what\n")
+    about = tmp_path / "their_tasks-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: their-tasks\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[octo_step_engine.scriptlets]\nshine = their_tasks:polish\n"
+    )
+    parser = "orchestrator/enhanced_recipe_parser.py"
+    done = command(parser, "scriptlets", env={"PYTHONPATH": str(tmp_path)})
+    assert done.stdout == (
+        f"general\n  shine 1.0\n      what: str\n      in {tmp_path}/their_tasks.py:1\n"
+    ), done.stderr
+
+
 def test_the_command_line_lists_them(folder: Path, command: Command) -> None:
     parser = "orchestrator/enhanced_recipe_parser.py"
     done = command(parser, "scriptlets", folder)
