@@ -28,6 +28,8 @@ MAX_TEXT = 2**20
 """Characters of one text."""
 MAX_VALUES = 500_000
 """In a file, aliases expanded; 64 characters of text count as one more."""
+MAX_PROBLEMS = 100
+"""After as many, the rest of the file isn't looked at."""
 
 
 def load_yaml(text: bytes, file: str) -> Document:
@@ -46,7 +48,8 @@ def load_yaml(text: bytes, file: str) -> Document:
         for event in iter(loader.get_event, None):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        raise recipe_error([*builder.problems, _syntax_problem(error, file, source)]) from None
+        problem = _syntax_problem(error, file, source, builder.innermost)
+        raise recipe_error([*builder.problems, problem]) from None
     finally:
         loader.dispose()
     if builder.root is None:
@@ -103,6 +106,10 @@ _SYNTAX = {
     "expected <block end>": _BLOCK,
     "did not find expected node content": ("a value is missing before this character", ""),
     "expected the node content": ("a value is missing before this character", ""),
+    "expected alphabetic or numeric character": (
+        "* and & begin an alias or an anchor, and here is no name",
+        "put a text that begins so in quotes",
+    ),
     "unknown escape character": ("there is no such escape", "in single quotes, \\ is itself"),
     "nesting depth": (f"more than {MAX_DEPTH} lists and mappings in each other", ""),
     "undefined tag handle": ("a tag, and recipes have none", "put a text in quotes"),
@@ -110,7 +117,9 @@ _SYNTAX = {
 """A part of what the parser says, and what we say instead: message and hint."""
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, file: str, source: str) -> Problem:
+def _syntax_problem(
+    error: yaml.MarkedYAMLError, file: str, source: str, innermost: Place | None
+) -> Problem:
     said, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
     lines = source.splitlines() or [""]
@@ -118,10 +127,12 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str, source: str) -> Prob
     column = mark.column if mark and mark.line == line else 0
     other = (f"is no YAML: {said}" + (f" {context}" if context else ""), "")
     message, hint = next((ours for theirs, ours in _SYNTAX.items() if theirs in said), other)
-    opened = error.context_mark if "quoted" in context or "flow" in context else None
     ended = not "".join([lines[line][column:], *lines[line + 1 :]]).strip() if mark else False
-    if opened and (ended or (mark and mark.line >= len(lines))):
-        line, column = opened.line, opened.column
+    start = innermost if "flow" in context else None
+    if "quoted" in context and error.context_mark:
+        start = Place(error.context_mark.line + 1, error.context_mark.column + 1)
+    if start and (ended or (mark and mark.line >= len(lines))):
+        line, column = start.line - 1, start.column - 1
         message, hint = f"{lines[line][column : column + 1]} opens here, and nothing closes it", ""
     elif lines[line].startswith("\t", column):
         message, hint = "a tab, where YAML takes only blanks", "indent with blanks"
@@ -249,6 +260,11 @@ class _Builder:
             yaml.DocumentStartEvent: self._document,
         }
 
+    @property
+    def innermost(self) -> Place | None:
+        """Where the list or mapping begins that is not complete yet."""
+        return Place(*self._open[-1].node[:2]) if self._open else None
+
     def take(self, event: yaml.Event) -> None:
         """The next event.
 
@@ -267,6 +283,8 @@ class _Builder:
         self.problems.append(
             Problem(self.file, mark.line + 1, message, hint, column=mark.column + 1)
         )
+        if len(self.problems) == MAX_PROBLEMS:
+            raise recipe_error(self.problems)
 
     def _refuse(self, event: Any, message: str, hint: str = "") -> NoReturn:
         self._complain(event, message, hint)
@@ -392,8 +410,8 @@ class _Builder:
             top.merged.extend(self._merged(event, value, node))
             top.key, top.merging = None, False
         else:
-            top.value[top.key] = value
-            top.inner[top.key] = (*top.key_place, node)
+            top.value.setdefault(top.key, value)  # a key that is given twice was told
+            top.inner.setdefault(top.key, (*top.key_place, node))
             top.key = None
 
     def _merged(self, event: Any, value: Any, node: Node) -> list[tuple[Any, Node]]:
