@@ -141,6 +141,7 @@ All of them may import what is in modules/.
 
 LATE = {
     "octo_commands_look",
+    "octo_lock",
     "octo_parameters_cli",
     "octo_step_executors",
     "octo_step_hooks",
