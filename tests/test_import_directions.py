@@ -152,6 +152,7 @@ LATE = {
     "recipe_cache",
     "recipe_check_calls",
     "recipe_check_templates",
+    "recipe_inputs",
     "recipe_pin",
     "recipe_worker",
     "runner",
