@@ -68,7 +68,7 @@ class RunReport:
         self._instance = instance
         self._record = RunRecord(compiled["step_node_graph_dict"])
         self._view = self._fitting_view(2 if json_output else 1, quiet)
-        self._left_out: frozenset[str] | None = None
+        self._left_out: set[str] | None = None
 
     def __enter__(self) -> Self:
         self._view.__enter__()
@@ -116,18 +116,12 @@ class RunReport:
 
     def _progress(self) -> tuple[int, int]:
         """How many of the steps that this run performs are over, and how many there are."""
-        if self._left_out is None:
-            self._left_out = self._not_performed()
-        steps = self._record.steps.items()
-        performed = [step for name, step in steps if name not in self._left_out]
-        return sum(step.is_over for step in performed), len(performed)
-
-    def _not_performed(self) -> frozenset[str]:
-        """Steps that count as done, though nothing was heard of them."""
-        done = _done(self._read_file(), list(self._record.steps))
-        return frozenset(
-            n for n, step in self._record.steps.items() if n in done and step.status == PENDING
-        )
+        steps = dict(self._record.steps)
+        pending = {name for name, step in steps.items() if step.status == PENDING}
+        if self._left_out is None and len(pending) < len(steps):  # the file is this run's by now
+            self._left_out = pending & _done(self._read_file(), list(steps))
+        performed = steps.keys() - (self._left_out or ())
+        return sum(steps[name].is_over for name in performed), len(performed)
 
     def _read_earlier(self, run_id: str, before: int | None = None) -> None:
         """Take in the events of the run that are in the log already."""
@@ -139,6 +133,7 @@ class RunReport:
                     self._record.add(event)
         except OctoError as error:  # the parameter file still tells which steps are done
             _log.warning("what was before is not known: %s", error)
+            self._record.is_whole = False
 
     def _read_file(self) -> Groups:
         return InstanceDir(self._instance).parameters.read()
