@@ -202,8 +202,11 @@ class PlainView:
         return "failed" if node in self.failed else "skipped" if node in self._skipped else "done"
 
     def _details(self, event: Event) -> list[str]:
-        """The traceback, unless it was just shown; processes that a time-out left."""
-        traceback = str(event.get("traceback", "")).rstrip()
+        """The traceback, or else what the error says below its first line, unless it was just
+        shown; processes that a time-out left.
+        """
+        below = str(event.get("error", "")).partition("\n")[2]
+        traceback = str(event.get("traceback", "") or below).rstrip()
         shown = [] if traceback == self._traceback else traceback.splitlines()
         self._traceback = traceback or self._traceback
         return [printable(line) for line in [*shown, *map(str, event.get("survivors", []))]]

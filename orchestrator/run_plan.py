@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from octo_step_graph import Node, StepGraph
+from octo_step_status import count
 from orchestrator.dependency_graph import DependencyGraph
 
 
@@ -45,8 +46,8 @@ class Plan:
 
     def lines(self) -> Iterator[str]:
         """The plan for people."""
-        count = len(self._nodes)
-        yield f"{count} step{'' if count == 1 else 's'} to perform, by level (nothing is run now):"
+        steps = count(len(self._nodes), "step")
+        yield f"{steps} to perform, by level (nothing is run now):"
         for number, level in enumerate(self._always.levels(), 1):
             for place, name in enumerate(level):
                 yield f"  {number if place == 0 else '':>4}  {self._described(name)}"
@@ -68,6 +69,6 @@ def _policy(node: Node) -> Iterator[str]:
     if node.timeout_s is not None:
         yield f"at most {node.timeout_s:g} s"
     if node.max_retries:
-        yield f"up to {node.max_retries} retries"
+        yield f"tried again {count(node.max_retries, 'time')} at most"
     if "step_items" in node.hooks:
         yield "for each item"

@@ -60,6 +60,17 @@ def test_a_line_of_the_engine_begins_a_new_line(capfd: Capture) -> None:
     )
 
 
+def test_what_an_error_says_below_its_first_line_is_shown_where_there_is_no_traceback(
+    capfd: Capture,
+) -> None:
+    with PlainView() as view:
+        view.event(failure("a", "no 'split'\n  there are: stdout"))
+        view.event(failure("b", "no\n  more", traceback="Traceback\n"))
+    shown = capfd.readouterr().out
+    assert "a EXECUTE: FAILED: no 'split' ...\n      there are: stdout\n" in shown
+    assert "more\n" not in shown
+
+
 def test_a_failure_shows_its_traceback_once_however_often_it_is_tried(capfd: Capture) -> None:
     event = failure("a", "ValueError: no", traceback="Traceback\n  File x\nValueError: no\n")
     with PlainView() as view:
