@@ -36,8 +36,7 @@ class Problem:
 
     def __str__(self) -> str:
         kind = "warning: " if self.severity == "warning" else ""
-        hint = f"\n  {self.hint}" if self.hint else ""
-        return f"{self.place}: {kind}{self.message}{hint}"
+        return "\n  ".join([f"{self.place}: {kind}{self.message}", *self.hint.splitlines()])
 
     @property
     def place(self) -> str:

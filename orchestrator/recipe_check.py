@@ -325,7 +325,7 @@ class _Checks:
                 hint = self.report.near(name, nested.inputs) or "it has no inputs"
                 self.report.tell(where, f"{about} has no input {name!r}", hint)
             elif not (isinstance(value, str) and ("{{" in value or "{%" in value)):
-                facts = spec.model_dump()
+                facts = {"type": spec.type, **spec.model_dump(exclude_unset=True)}
                 if mistake := input_mistake(facts, value):
                     self.report.tell(where, f"{about}: input {name!r} {mistake}")
         for name, spec in nested.inputs.items():

@@ -31,8 +31,10 @@ def check_templates(
     from orchestrator.recipe_values import Names, check_template  # loads Jinja2
 
     given = report.document.value.get("inputs", {})
-    if not isinstance(given, dict) or any("depends_on" in step.broken for step in steps.values()):
+    if not isinstance(given, dict):
         return
+    if any("depends_on" in step.broken for step in steps.values()):
+        graph = None
     for step, path, text, shift in found:
         known = Names(
             inputs=given,

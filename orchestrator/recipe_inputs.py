@@ -30,9 +30,12 @@ def input_mistake(spec: Mapping[str, Any], value: object) -> str:
     """What is wrong with a value for an input, or an empty text.
 
     Args:
-        spec: What the recipe says of the input: `type`, `choices`, `secret`.
+        spec: What the recipe says of the input: `type`, `choices`, `secret`, `default`, which
+            where it is null, is a good value whatever the type is.
         value: Never shown where the input is secret.
     """
+    if value is None and spec.get("default", "") is None:
+        return ""
     name = spec.get("type", "any")
     types, expected = TYPES[name]
     if name != "any" and type(value) not in types:
@@ -102,8 +105,7 @@ class _Inputs:
             self._tell(where, f"there is no input {str(name)[:80]!r}", hint, place)
             return
         self.values[name] = value
-        optional = value is None and spec.get("default", "") is None
-        if not optional and (mistake := input_mistake(spec, value)):
+        if mistake := input_mistake(spec, value):
             self._tell(where, f"input {name!r} {mistake}", "", place)
 
     def _take_file(self, file: str) -> None:

@@ -49,12 +49,20 @@ class _Kind:
         return dict(self.schema)
 
 
+_FLAGS = {
+    **dict.fromkeys(("yes", "on", "y", "true"), "write true, without quotes"),
+    **dict.fromkeys(("no", "off", "n", "false"), "write false, without quotes"),
+}
+"""What texts that YAML 1.1 takes for truth values are to be here."""
+
+
 def _one_of(*kinds: type) -> _Kind:
     expected = " or ".join(KINDS[kind][0] for kind in kinds)
 
     def check(value: Any) -> Any:
         if not any(is_kind(value, kind) for kind in kinds):
-            raise _wrong(f"must be {expected}, and is {kind_of(value)}")
+            hint = _FLAGS.get(value.lower(), "") if kinds == (bool,) and type(value) is str else ""
+            raise _wrong(f"must be {expected}, and is {kind_of(value)}", hint)
         return value
 
     types = [KINDS[kind][1] for kind in kinds]
