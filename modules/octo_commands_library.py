@@ -12,10 +12,11 @@ from octo_errors import LibraryError, UsageError
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
 from octo_library_template import make_library
-from octo_step_engine_parameters import PARAMETER_FILE_NAME
+from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME, PROGRAM_KEY
 from octo_step_graph import StepGraph, library_graph
 from octo_step_lib import find_libraries, library_search_path, load_library, resolve_library
 from octo_step_problem import Problem
+from octo_step_program import load_program
 from octo_step_states import RunState
 from octo_step_status import count, launcher_command, one_line
 
@@ -48,6 +49,8 @@ def validate(arguments: Namespace) -> int:
     first = None
     if not arguments.library and (Path(target) / PARAMETER_FILE_NAME).exists():
         instance = InstanceDir(target)
+        if instance.parameters.read()[GLOBAL_GROUP].get(PROGRAM_KEY, "library") != "library":
+            return _validate_program(instance, target)
         path = instance.library_path()
         first = instance.first_node()
     else:
@@ -60,6 +63,14 @@ def validate(arguments: Namespace) -> int:
     if instance is not None:
         RunState.load(instance.parameters.read(), graph)
     _say(f"{target} is valid: {_summary(graph, len(problems))}")
+    return 0
+
+
+def _validate_program(instance: InstanceDir, target: str) -> int:
+    """Whether what the instance was made of is there, and its state fits."""
+    graph = load_program(instance).graph
+    RunState.load(instance.parameters.read(), graph)
+    _say(f"{target} is valid: {count(len(graph.nodes), 'step')}")
     return 0
 
 

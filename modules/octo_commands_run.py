@@ -34,6 +34,7 @@ from octo_step_status import (
     launcher_command,
     one_line,
     read_status,
+    resume_command,
     status_of,
 )
 
@@ -211,6 +212,8 @@ def _end(outcome: Outcome, view: PlainView, instance: InstanceDir, launcher: str
         yield f"{outcome.engine_state}{reason} (this run had ended already)"
     if outcome.engine_state == "COMPLETE_ERROR":
         yield from _logs(view, instance.logs)
+        if read_status(instance).recipe:
+            yield f"try again what failed: {resume_command(instance.path)}"
         yield f"go on at a node: {launcher} jump NODE"
     if outcome.engine_state == "COMPLETE_ERROR" or not view.began:
         yield f"begin anew: {launcher} run --fresh"

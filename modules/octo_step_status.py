@@ -209,6 +209,13 @@ def launcher_command(instance: Path) -> str:
     return f"python {command}" if os.name == "nt" else command
 
 
+def resume_command(instance: Path) -> str:
+    """What to type to go on with the run of a recipe, where `run` leaves what failed as it is."""
+    import shlex
+
+    return f"octo-recipe-run --resume --instance {shlex.quote(os.path.relpath(instance))}"
+
+
 def printable(text: str) -> str:
     """A line of text as it can be shown on a terminal: control characters are escaped."""
     if text.isprintable():
@@ -425,4 +432,7 @@ def _to_do(status: Status, launcher: str) -> str:
     }[status.condition]
     if status.armed and status.condition != "running":
         commands = [*commands, "make-safe"]
-    return "\n".join(f"{launcher} {command}" for command in commands)
+    lines = [f"{launcher} {command}" for command in commands]
+    if status.recipe and status.condition == "complete_error":
+        lines.insert(1, resume_command(Path(status.instance)))
+    return "\n".join(lines)

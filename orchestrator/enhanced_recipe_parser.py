@@ -45,6 +45,7 @@ exit codes:
   2    usage, or a recipe or scriptlets with problems
   130  interrupted
 """
+RUN_HINT = "a recipe is run by another program: octo-recipe-run FILE (orchestrator/runner.py)"
 SCHEMA_LINE = "# yaml-language-server: $schema="
 """With the schema's file or address after it, the first line of a recipe for editors."""
 
@@ -278,7 +279,8 @@ def _parse(words: Sequence[str]) -> Namespace:
     if name.startswith("-"):
         get_parser().parse_args([name])  # --help ends here
     if name not in COMMANDS:
-        raise UsageError(f"no command {name!r}", hint=did_you_mean(name, COMMANDS))
+        hint = RUN_HINT if name == "run" else did_you_mean(name, COMMANDS)
+        raise UsageError(f"no command {name!r}", hint=hint)
     parser = Parser(prog=f"{_program()} {name}", description=_description(name))
     COMMANDS[name][1](parser)
     parsed, extra = parser.parse_known_intermixed_args(rest)

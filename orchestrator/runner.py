@@ -369,8 +369,16 @@ def _tell_ending(
         sys.stdout.write(f"{result}\n")
     elif outcome.exit_code and not arguments.quiet:
         again = "try again what failed" if outcome.exit_code == 1 else "go on"
-        command = f"{sys.argv[0]} --resume --instance {os.path.relpath(instance.path)}"
-        text.write(f"{again}: {command}\n")
+        text.write(f"{again}: {_resume_command(instance.path)}\n")
+
+
+def _resume_command(instance: Path) -> str:
+    """What to type to go on, with the program that was started: on PATH, or a script."""
+    import shlex
+
+    is_script = sys.argv[0].endswith(".py")
+    program = ["python", sys.argv[0]] if is_script else [os.path.basename(sys.argv[0])]  # noqa: PTH119
+    return shlex.join([*program, "--resume", "--instance", os.path.relpath(instance)])
 
 
 def _show_plan(arguments: Namespace) -> int:

@@ -1,0 +1,59 @@
+"""An instance of a recipe, and the commands of instances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import octo_step_instance
+from orchestrator import enhanced_recipe_parser, runner
+
+RECIPE = """\
+steps:
+  - {name: a, type: shell, command: "true"}
+  - {name: b, type: shell, command: test -e good}
+  - {name: c, type: shell, command: "true", depends_on: [a, b]}
+"""
+
+
+@pytest.fixture
+def failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The instance of a run in which `b` has failed."""
+    monkeypatch.chdir(tmp_path)
+    Path("example.yaml").write_text(RECIPE)
+    assert runner.main(["example.yaml", "--quiet"]) == 1
+    return Path("step_instances/example")
+
+
+def test_it_is_valid(failed: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert octo_step_instance.main(["validate", str(failed)]) == 0
+    assert capfd.readouterr().out == f"{failed} is valid: 3 steps\n"
+
+
+def test_what_failed_can_be_tried_again_and_who_asks_is_told_how(
+    failed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = f"octo-recipe-run --resume --instance {failed}"
+    octo_step_instance.main(["status", str(failed)])
+    assert command in capfd.readouterr().out
+    assert octo_step_instance.main(["run", str(failed)]) == 1
+    assert f"try again what failed: {command}\n" in capfd.readouterr().out
+    Path("good").touch()
+    assert runner.main([*command.split()[1:]]) == 0
+    octo_step_instance.main(["status", str(failed)])
+    assert command not in capfd.readouterr().out
+
+
+def test_it_is_drawn_with_what_failed(failed: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert octo_step_instance.main(["graph", str(failed), "-o", "now.mmd"]) == 0
+    drawn = Path("now.mmd").read_text(encoding="utf-8")
+    assert 'n1("a<br/>✓ done")' in drawn
+    assert 'n2("b<br/>✗ failed' in drawn
+
+
+def test_who_wants_to_run_a_recipe_with_the_wrong_program_is_told_the_right_one(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert enhanced_recipe_parser.main(["run", "example.yaml"]) == 2
+    assert "octo-recipe-run FILE" in capfd.readouterr().err
