@@ -119,6 +119,8 @@ def _check_on_error(value: Any) -> Any:
 _name_schema = {"type": "string"}
 Name = Annotated[str, _one_of(str)]
 Text = Annotated[str | None, _one_of(str)]
+Written = Annotated[str | None, _Kind(_one_of(str).check, type=["string", "number", "boolean"])]
+"""Text as it is written, also where it looks like a number (see `Metadata`)."""
 Flag = Annotated[bool, _one_of(bool)]
 Whole = Annotated[int | None, _one_of(int)]
 Seconds = Annotated[float | None, _number(float, "a number of seconds above 0", exclusiveMinimum=0)]

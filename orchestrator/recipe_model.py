@@ -32,6 +32,7 @@ from orchestrator.recipe_kinds import (
     TextOrList,
     Values,
     Whole,
+    Written,
     kind_of,
 )
 
@@ -75,12 +76,12 @@ class Metadata(_Part):
     """What the recipe is. Other keys may be added at will."""
 
     model_config = ConfigDict(extra="allow")
-    name: Text = Field(None, description="The recipe's name. Default: its file's name.")
-    test_id: Text = Field(None, description="The recipe's name where there is no `name`.")
-    version: Text = Field(None, description="The recipe's own version, as text.")
-    description: Text = Field(None, description="What the recipe does.")
-    author: Text = Field(None, description="Who wrote it.")
-    tester: Text = Field(None, description="Who performs the test.")
+    name: Written = Field(None, description="The recipe's name. Default: its file's name.")
+    test_id: Written = Field(None, description="The recipe's name where there is no `name`.")
+    version: Written = Field(None, description="The recipe's own version, as text.")
+    description: Written = Field(None, description="What the recipe does.")
+    author: Written = Field(None, description="Who wrote it.")
+    tester: Written = Field(None, description="Who performs the test.")
     tags: TextOrList = Field(None, description="Words to find it by.")
 
 
