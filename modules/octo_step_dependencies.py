@@ -66,7 +66,7 @@ class DependencyMachine(StepMachine):
         for name in self.state.passed_over:
             self._offer_instead(name)
         for token in list(self.state.tokens.values()):
-            if token.items is not None:
+            if self._waits(token) and token.items is not None:
                 self._offer_items(token)
 
     def _is_done(self, name: str) -> bool:
@@ -85,12 +85,16 @@ class DependencyMachine(StepMachine):
         node = self.graph.nodes[failed]
         target = node.arrows[str(node.error_arrow_key)].target
         entry = (self.graph.positions[target], _NODE)
+        if self.graph.nodes[target].is_final != self.state.finalizing:
+            return
         if not (self._is_done(target) or target in self.state.tokens or entry in self._to_enter):
             heappush(self._to_enter, entry)
 
     def _offer_items(self, token: Token) -> None:
         """Let as many of the items that are left be entered as the node wants at once."""
         tokens, name = self.state.tokens, token.node
+        if self.graph.nodes[name].is_final != self.state.finalizing:
+            return
         if name not in self._items:
             active = [each for each in tokens.values() if item_of(each.node)[0] == name]
             self._items[name] = _Items(open=sum(not each.failed for each in active))
@@ -128,7 +132,8 @@ class DependencyMachine(StepMachine):
         self._survey()
 
     def _waits(self, token: Token) -> bool:
-        return token.failed or token.items is not None
+        items_are_at_work = token.items is not None and token.state == "EXECUTE"
+        return token.failed or items_are_at_work
 
     def _is_ending(self, token: Token) -> bool:
         final = self.state.finalizing and self.graph.node(token.node).is_final
@@ -249,7 +254,7 @@ class DependencyMachine(StepMachine):
     def _failures(self) -> str:
         """Which nodes have failed, in a run that kept going."""
         failed = [
-            t.node for t in self.state.tokens.values() if t.failed and t.node in self._missing
+            t.node for t in self.state.tokens.values() if t.failed and t.node in self.graph.nodes
         ]
         more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         return f"failed: {', '.join(failed[:_NAMED])}{more}" if failed else ""

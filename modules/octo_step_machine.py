@@ -184,6 +184,7 @@ class StepMachine:
         policy = self.graph.node(token.node).policy_after_interrupt(token.state)
         self._record("interrupted", token, {"on_interrupt": policy})
         if self._is_ending(token):
+            token.held = True  # it has been told, and the end may take more than one start
             return
         match policy:
             case "ask":

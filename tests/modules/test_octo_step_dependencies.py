@@ -1,0 +1,82 @@
+"""Runs of graphs by dependency that rest, or end, at an awkward moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from octo_step_dependencies import DependencyMachine
+from octo_step_graph import Node, StepGraph
+from octo_step_machine import Limits
+from octo_step_messages import (
+    Event,
+    HookDone,
+    HookFailed,
+    Instruction,
+    PauseRequested,
+    Started,
+    StopRequested,
+)
+from octo_step_states import RunState
+from tests.modules.step_machine_support import EXECUTE, brief, kinds, node, saved
+
+ITEMS = EXECUTE | {"step_items"}
+
+
+def by_dependency(*nodes: Node) -> StepGraph:
+    return StepGraph({each.name: each for each in nodes}, "", by_dependency=True)
+
+
+def told(machine: DependencyMachine, *events: Event) -> list[Instruction]:
+    return [instruction for event in events for instruction in machine.handle(event)]
+
+
+def reloaded(machine: DependencyMachine, limits: Limits | None = None) -> DependencyMachine:
+    """The machine of the next engine."""
+    state = RunState.load(saved(machine.state, machine.graph), machine.graph)
+    return DependencyMachine(machine.graph, state, limits)
+
+
+def finished(machine: DependencyMachine, names: Iterable[str]) -> list[str]:
+    """Start, and let these hooks succeed in turn; all that is called, and how it ends."""
+    return brief(told(machine, Started(), *(HookDone(name) for name in names)))
+
+
+def test_a_run_that_rests_after_the_last_item_goes_on_with_what_depends_on_them() -> None:
+    graph = by_dependency(node("a", ["b"], hooks=ITEMS), node("b"))
+    machine = DependencyMachine(graph)
+    told(machine, Started(), PauseRequested("pause"))
+    assert brief(told(machine, HookDone("a", items=[]))) == ["rest: pause"]
+    assert finished(reloaded(machine), ["b"]) == ["b.step_execute", "success"]
+
+
+def test_single_steps_perform_items_before_the_final_nodes() -> None:
+    graph = by_dependency(node("a", hooks=ITEMS), node("end", is_final=True))
+    machine = DependencyMachine(graph, limits=Limits(at_state="ADVANCE"))
+    assert brief(told(machine, Started(), HookDone("a", items=[]))) == [
+        "a.step_items",
+        "rest: single step",
+    ]
+    assert finished(reloaded(machine), ["end"]) == ["end.step_execute", "success"]
+
+
+def test_an_interruption_is_told_once_although_the_end_takes_two_starts() -> None:
+    graph = by_dependency(node("a"), node("end", is_final=True))
+    machine = DependencyMachine(graph)
+    told(machine, Started())
+    second = reloaded(machine)
+    said = told(second, StopRequested("stop"), Started())
+    assert brief(said) == ["end.step_execute"]
+    third = reloaded(second)
+    said += told(third, Started())
+    assert [each["node"] for each in kinds(said, "interrupted")] == ["a", "end"]
+    assert brief(told(third, HookDone("end"))) == ["error: stop"]
+
+
+def test_what_stands_in_for_another_node_is_left_when_the_run_ends() -> None:
+    graph = by_dependency(
+        node("a", {"bad": "b"}, error_arrow_key="bad"), node("b"), node("end", is_final=True)
+    )
+    machine = DependencyMachine(graph)
+    said = told(machine, Started(), StopRequested("stop"), HookFailed("a", "no"))
+    assert brief(said) == ["a.step_execute", "end.step_execute"]
+    assert "b" not in machine.state.tokens
