@@ -51,7 +51,7 @@ def test_a_run_that_rests_after_the_last_item_goes_on_with_what_depends_on_them(
 
 def test_single_steps_perform_items_before_the_final_nodes() -> None:
     graph = by_dependency(node("a", hooks=ITEMS), node("end", is_final=True))
-    machine = DependencyMachine(graph, limits=Limits(at_state="ADVANCE"))
+    machine = DependencyMachine(graph, limits=Limits(at_state="ADVANCE", at_once=2))
     assert brief(told(machine, Started(), HookDone("a", items=[]))) == [
         "a.step_items",
         "rest: single step",
@@ -74,9 +74,15 @@ def test_an_interruption_is_told_once_although_the_end_takes_two_starts() -> Non
 
 def test_what_stands_in_for_another_node_is_left_when_the_run_ends() -> None:
     graph = by_dependency(
-        node("a", {"bad": "b"}, error_arrow_key="bad"), node("b"), node("end", is_final=True)
+        node("a", {"bad": "b"}, error_arrow_key="bad"),
+        node("b"),
+        node("c"),
+        node("end", is_final=True),
     )
-    machine = DependencyMachine(graph)
-    said = told(machine, Started(), StopRequested("stop"), HookFailed("a", "no"))
-    assert brief(said) == ["a.step_execute", "end.step_execute"]
-    assert "b" not in machine.state.tokens
+    machine = DependencyMachine(graph, limits=Limits(at_once=2))
+    assert brief(told(machine, Started())) == ["a.step_execute", "c.step_execute"]
+    again = reloaded(machine)  # with room for one of them
+    assert brief(told(again, Started())) == ["a.step_execute", "c.step_execute"]
+    said = told(again, HookFailed("a", "no"), StopRequested("stop"), HookDone("c"))
+    assert brief(said) == ["end.step_execute"]
+    assert "b" not in again.state.tokens
