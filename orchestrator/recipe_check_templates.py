@@ -40,7 +40,7 @@ def check_templates(
             inputs=given,
             results=_Before(step, steps, graph),
             all_steps=steps,
-            has_item=path[2] in ("args", "command") and _repeats(step),
+            has_item=path[2] != "foreach" and _repeats(step),
         )
         for problem in check_template(text, known, one=path[2] in ("when", "foreach")):
             column = problem.column - (0 if problem.line_offset else shift)
@@ -55,8 +55,12 @@ def _repeats(step: Step) -> bool:
 
 def _templates(report: Report, step: Step) -> Iterator[tuple[Step, Path, str, int]]:
     """Each template: its step, where it is, and it; and how far it was moved to the right."""
-    for key in ("args", "command", "foreach"):
-        waiting: list[tuple[Path, Any]] = [((*step.path, key), getattr(step, key))]
+    success = step.success and step.success.model_dump()
+    for key, whole in (
+        *(("args", step.args), ("command", step.command)),
+        *(("foreach", step.foreach), ("success", success)),
+    ):
+        waiting: list[tuple[Path, Any]] = [((*step.path, key), whole)]
         while waiting:
             path, value = waiting.pop()
             if isinstance(value, dict):

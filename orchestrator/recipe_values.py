@@ -310,7 +310,7 @@ class _Walk:
             return
         self.told.add(("", node.name))
         if node.name in ("item", "index"):
-            hint = "only a step with foreach has one, in args and command"
+            hint = "only a step with foreach has one, and the foreach itself has none"
         else:
             known = {"inputs": self.names.inputs, "results": self.names.all_steps}
             variables = dict.fromkeys(self.names.variables(), ()) | known

@@ -237,6 +237,11 @@ steps:
     ),
     (f"steps: [{{name: a, {CALL}, when: x > 1}}]", "1:60", "'x' is not defined", ""),
     (f"steps: [{{name: a, {CALL}, when: 1 >}}]", "1:64", "is no template: unexpected", ""),
+    (f"steps: [{{name: a, {CALL}, foreach: '{{{{ item }}}}'}}]", "1:67", "'item'", "has none"),
+    (
+        f"steps: [{{name: a, {CALL}, success: {{files_exist: ['{{{{ inputs.x }}}}']}}}}]",
+        *("1:89", "there is no input 'x'", "the recipe has no inputs"),
+    ),
     (f"steps: [{{name: a, {CALL}, foreach: abc}}]", "1:54", "foreach must be a list or a", ""),
     (
         f"steps: [{{name: a, {CALL}, foreach: 'x {{{{ [1] }}}}'}}]",
@@ -304,6 +309,7 @@ def test_of_many_circles_ten_are_told(check: CheckText) -> None:
         "module: tasks, function: Plain, args: [1]",
         f"{CALL}, foreach: [1, 2], foreach_limit: 1, args: ['{{{{ item }}}} {{{{ index }}}}']",
         f"{CALL}, when: inputs.n > 1 and inputs.n is defined",
+        f"{CALL}, foreach: [1, 2], when: item > index, success: {{files_exist: '{{{{ item }}}}'}}",
         f"{CALL}, when: true, retries: 3, retry_delay: 0.5, timeout: 1.5",
         f"{CALL}, finally: true, args: ['{{{{ results.first }}}}']",
         f"{CALL}, depends_on: first, args: ['{{{{ results.first }}}}']",

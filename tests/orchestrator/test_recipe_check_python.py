@@ -1,0 +1,75 @@
+"""Whether args fit what they are given to, compared with what Python says when it binds them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.recipe_check_python import call_mistakes
+from orchestrator.recipe_signatures import Target
+
+P = inspect.Parameter
+NAMES = "abcdef"
+
+
+@st.composite
+def signatures(draw: st.DrawFn) -> inspect.Signature:
+    """What any `def` can have."""
+    names = iter(draw(st.permutations(NAMES)))
+    parameters = []
+    has_default = False
+    for kind in (P.POSITIONAL_ONLY, P.POSITIONAL_OR_KEYWORD):
+        for _ in range(draw(st.integers(0, 2))):
+            has_default = has_default or draw(st.booleans())
+            parameters.append(P(next(names), kind, default=1 if has_default else P.empty))
+    if draw(st.booleans()):
+        parameters.append(P("rest", P.VAR_POSITIONAL))
+    for _ in range(draw(st.integers(0, 2))):
+        default = draw(st.sampled_from([1, P.empty]))
+        parameters.append(P(next(names), P.KEYWORD_ONLY, default=default))
+    if draw(st.booleans()):
+        parameters.append(P("more", P.VAR_KEYWORD))
+    return inspect.Signature(parameters)
+
+
+args = (
+    st.none()
+    | st.lists(st.just(0), max_size=6)
+    | st.dictionaries(st.sampled_from([*NAMES, "rest", "more", "x"]), st.just(0), max_size=5)
+)
+
+
+@given(signatures(), args)
+def test_args_have_a_mistake_if_and_only_if_python_cant_bind_them(
+    signature: inspect.Signature, args: Any
+) -> None:
+    found = list(call_mistakes(Target(signature=signature), "f", args))
+    try:
+        signature.bind(
+            *(args if isinstance(args, list) else ()), **(args if isinstance(args, dict) else {})
+        )
+    except TypeError as error:
+        assert found, error
+    else:
+        assert found == []
+
+
+@pytest.mark.parametrize("annotation", [P.empty, "Context", "orchestrator.context.Context | None"])
+def test_what_the_engine_gives_need_not_be_given(annotation: Any) -> None:
+    context = P("context", P.POSITIONAL_OR_KEYWORD, annotation=annotation)
+    other = P("a", P.POSITIONAL_OR_KEYWORD)
+    target = Target(signature=inspect.Signature([other, context]))
+    assert list(call_mistakes(target, "f", {"a": 1})) == []
+    assert list(call_mistakes(target, "f", [1])) == []
+    (mistake,) = call_mistakes(target, "f", [1, 2])
+    assert "gets its context from the engine" in mistake.message
+
+
+def test_what_is_not_known_is_right() -> None:
+    for args in (None, [1], {"a": 1}):
+        assert list(call_mistakes(Target(), "f", args)) == []
+    assert list(call_mistakes(Target(is_scriptlet=True), "f", {"a": 1})) == []
