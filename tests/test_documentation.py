@@ -10,6 +10,8 @@ How to write a page whose blocks are run (SESSIONS lists the pages):
   directory, which the page calls `/home/ada`; the project is `/home/ada/octo`.
 - `...` stands for any text in a line, and alone in a line for any number of lines. What differs
   from run to run (MASKS) is masked on both sides.
+- Lines of the form `==> STEP: done, 2.3 ms` that follow each other may be printed in another order:
+  such steps run side by side.
 - A program that is to be killed runs in the background, its output in a file: `run > log 2>&1 &`,
   later `kill -9 $!`. The session goes on when it is gone.
 - Other blocks are not run.
@@ -18,6 +20,7 @@ How to write a page whose blocks are run (SESSIONS lists the pages):
 from __future__ import annotations
 
 import html
+import itertools
 import os
 import re
 import shlex
@@ -66,6 +69,7 @@ MASKS = {
     r"octo_step_library_[0-9a-f]+": "LIBRARY",
     r"^\S+: line \d+: +\d+ Killed .*": "Killed",
 }
+DONE = re.compile(r"==> \S+: done, (DURATION|\.\.\.)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 SEPARATOR = "\x1e"
@@ -171,12 +175,24 @@ def masked(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
 
 
+def in_one_order(text: str) -> str:
+    """A masked text, with what may be printed in any order in one that is always the same."""
+    groups = itertools.groupby(text.splitlines(), key=lambda line: bool(DONE.fullmatch(line)))
+    ordered = (sorted(lines) if any_order else lines for any_order, lines in groups)
+    return "\n".join(itertools.chain.from_iterable(ordered))
+
+
 def is_as_told(told: str, printed: str) -> bool:
     """Whether a command printed what its page says."""
-    lines = [re.escape(line).replace(r"\.\.\.", ".*") for line in masked(told).splitlines()]
+    told, printed = masked(told), masked(printed)
+    return matches(told, printed) or matches(in_one_order(told), in_one_order(printed))
+
+
+def matches(told: str, printed: str) -> bool:
+    lines = [re.escape(line).replace(r"\.\.\.", ".*") for line in told.splitlines()]
     pattern = "\n".join(lines)
     pattern = re.sub(r"^\.\*$\n?", r"(?:.*(?:\\n|\\Z))*?", pattern, flags=re.M)
-    return re.fullmatch(pattern, masked(printed)) is not None
+    return re.fullmatch(pattern, printed) is not None
 
 
 def differences(pages: Sequence[Path], directory: Path) -> list[str]:
@@ -222,6 +238,21 @@ def test_the_proof_notices_what_is_not_so(tmp_path: Path, output: str, is_right:
         f"$ tail -1 lines.txt\n> echo two\n{output}\n```\n"
     )
     assert (differences([page], tmp_path) == []) is is_right
+
+
+@pytest.mark.parametrize(
+    ("told", "is_right"),
+    [
+        ("==> a: done, 7 ms\n==> b: done, ...\nc", True),
+        ("==> b: done, 7 ms\n==> a: done, 7 ms\nc", True),
+        ("...\n==> a: done, 7 ms\nc", True),
+        ("c\n==> a: done, 7 ms\n==> b: done, 7 ms", False),
+        ("==> a: done, 7 ms\nc\n==> b: done, 7 ms", False),
+        ("==> a: done, 7 ms\n==> a: done, 7 ms\nc", False),
+    ],
+)
+def test_what_runs_side_by_side_may_end_in_any_order(told: str, is_right: bool) -> None:
+    assert is_as_told(told, "==> b: done, 2.0 ms\n==> a: done, 1.0 s\nc\n") is is_right
 
 
 def test_readme_names_the_two_commands_that_set_up() -> None:
