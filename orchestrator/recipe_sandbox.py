@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import partial, wraps
 from typing import Any, Final
 
@@ -119,63 +119,108 @@ def _plain(value: Any, left: list[int]) -> Any:
     return value
 
 
-def _multiply(*factors: int) -> None:
-    product = 1
-    for factor in factors:
-        product *= max(1, factor)
-    if product > MOST:
+# --- operators, methods, filters ------------------------------------------------------------------
+
+
+def _refuse(size: int) -> None:
+    """Do nothing if this isn't too much."""
+    if size > MOST:
         raise TooMuchError
 
 
-# --- operators and methods ------------------------------------------------------------------------
-
-_WIDE = re.compile(r"\d{4,}|\*")
-_PADDING = {"center", "expandtabs", "ljust", "rjust", "zfill"}
+def _refuse_if(too_much: object) -> None:
+    if too_much:
+        raise TooMuchError
 
 
 def _check_operator(operator: str, left: Any, right: Any) -> None:
-    numbers = isinstance(left, int) and isinstance(right, int)
-    if numbers and operator == "*" and left.bit_length() + right.bit_length() > _MOST_BITS:
-        raise TooMuchError
-    if numbers and operator == "**" and left.bit_length() * max(0, right) > _MOST_BITS:
-        raise TooMuchError
-    if operator == "*" and not numbers:
+    if isinstance(left, int) and isinstance(right, int):
+        bits = {"*": left.bit_length() + right.bit_length(), "**": left.bit_length() * right}
+        _refuse_if(bits.get(operator, 0) > _MOST_BITS)
+    elif operator == "*":
         for many, times in ((left, right), (right, left)):
             if isinstance(times, int):
-                _multiply(measure(many), times)
-    if operator == "+" and not numbers:
+                _refuse(measure(many) * times)
+    elif operator == "+":
         measure(left, right)
-    if operator == "%" and isinstance(left, str):
-        _check_format(left, right)
+    elif operator == "%" and isinstance(left, str):
+        _check_percent(left, right)
 
 
-def _check_format(text: str, *values: Any) -> None:
-    """A format may have values with widths, but small ones that stand in it."""
-    if _WIDE.search(text) or re.search(r"\{[^{}]*:[^{}]*\{", text):
-        raise TooMuchError
-    _multiply(len(text), 1 + measure(*values))
+_WIDE_PERCENT = re.compile(r"%(\([^)]*\))?[-#0 +]*(\*|\d{4}|\d*\.(\*|\d{4}))")
+_WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(\d{4}|\{)")
 
 
-def _check_method(owner: str, name: str, arguments: tuple[Any, ...]) -> None:
-    if name in ("format", "format_map"):
-        _check_format(owner, *arguments)
-    elif name in _PADDING:
-        widths = (each for each in arguments if isinstance(each, int))
-        _multiply(1 + len(owner) if name == "expandtabs" else 1, *widths)
-    else:
-        _multiply(1 + len(owner), 1 + measure(*arguments))
+def _check_percent(text: str, *values: Any) -> None:
+    """`text % values`: widths are small, and stand in the text."""
+    _refuse_if(_WIDE_PERCENT.search(text))
+    _refuse(len(text) + text.count("%") * (1000 + measure(*values)))
 
 
-# --- filters --------------------------------------------------------------------------------------
+def _check_braces(text: str, *values: Any) -> None:
+    """`text.format(values)` likewise."""
+    _refuse_if(_WIDE_BRACES.search(text))
+    _refuse(len(text) + text.count("{") * (1000 + measure(*values)))
 
+
+def _check_join(separator: Any, values: Any) -> None:
+    count = len(values) if isinstance(values, Sized) else 0
+    _refuse(measure(values) + len(str(separator)) * count)
+
+
+def _check_replace(text: Any, old: Any = "", new: Any = "", *_: Any) -> None:
+    growth = max(0, len(str(new)) - len(str(old)))
+    _refuse(len(str(text)) + str(text).count(str(old)) * growth)
+
+
+def _check_width(text: str, *widths: Any) -> None:
+    _refuse(len(text) + sum(each for each in widths if isinstance(each, int)))
+
+
+def _check_tabs(text: str, width: int = 8) -> None:
+    _refuse(len(text) + text.count("\t") * width)
+
+
+def _check_translate(text: str, table: Any) -> None:
+    _refuse(len(text) * (1 + measure(table)))
+
+
+_METHODS: dict[str, Callable[..., None]] = {
+    **dict.fromkeys(("center", "ljust", "rjust", "zfill"), _check_width),
+    **dict.fromkeys(("format", "format_map"), _check_braces),
+    "expandtabs": _check_tabs,
+    "join": _check_join,
+    "replace": _check_replace,
+    "translate": _check_translate,
+}
+"""The methods of texts whose result may be much more than what they are given."""
+
+
+def _check_indent(text: Any, width: Any = 4, *_: Any) -> None:
+    times = len(width) if isinstance(width, str) else width
+    _refuse(len(str(text)) + (1 + str(text).count("\n")) * times)
+
+
+def _check_round(_: Any, precision: int = 0, *__: Any) -> None:
+    _refuse_if(abs(precision) > 1000)
+
+
+_FILTERS: dict[str, Callable[..., None]] = {
+    "batch": lambda values, size, *_: _refuse(measure(values) + size),
+    "center": lambda text, width=80: _check_width(str(text), width),
+    "format": lambda text, *values: _check_percent(str(text), *values),
+    "indent": _check_indent,
+    "join": lambda values, separator="", *_: _check_join(separator, values),
+    "replace": _check_replace,
+    "round": _check_round,
+}
+"""The same of filters."""
 _KEPT = (
     "abs batch capitalize center count d default dictsort filesizeformat first float format"
     " groupby indent int items join last length list lower map max min reject rejectattr replace"
     " reverse round select selectattr sort string sum title trim truncate unique upper urlencode"
     " wordcount wordwrap"
 )
-_WITH_NUMBERS = {"batch", "center", "indent", "round", "truncate", "wordwrap"}
-"""Filters whose results grow with a number that they are given."""
 
 
 def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -185,14 +230,9 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def measured(*arguments: Any, **keywords: Any) -> Any:
         settled = [*arguments[:passed], *map(_settled, arguments[passed:])]
-        value, *others = [*settled[passed:], *keywords.values()]
-        size, more = measure(value), measure(*others)
-        if name in _WITH_NUMBERS:
-            _multiply(1 + size, *(each for each in others if isinstance(each, int)))
-        elif name == "format":
-            _check_format(str(value), *others)
-        elif name in ("join", "replace"):
-            _multiply(1 + size, 1 + more)
+        measure(settled[passed:], keywords)
+        if check := _FILTERS.get(name):
+            check(*settled[passed:], *keywords.values())
         return function(*settled, **keywords)
 
     return measured
@@ -312,7 +352,7 @@ class Environment(ImmutableSandboxedEnvironment):
         args = tuple(map(_settled, args))
         owner = getattr(obj, "__self__", None)
         if isinstance(owner, str):
-            _check_method(owner, obj.__name__, (*args, *kwargs.values()))
+            _METHODS.get(obj.__name__, measure)(owner, *args, *kwargs.values())
         return super().call(context, obj, *args, **kwargs)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -332,7 +372,7 @@ class Environment(ImmutableSandboxedEnvironment):
         owner = value.__self__
 
         def measured(*args: Any, **kwargs: Any) -> Any:
-            _check_format(owner, *args, *kwargs.values())
+            _check_braces(owner, *args, *kwargs.values())
             return safe(*args, **kwargs)
 
         return measured
