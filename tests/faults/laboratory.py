@@ -127,7 +127,7 @@ class Laboratory:
         self._process.communicate()
 
 
-_FOLDERS = [str(PROJECT), str(PROJECT / "modules")]
+_FOLDERS = [str(PROJECT), str(PROJECT / "modules"), str(PROJECT / "orchestrator" / "packages")]
 
 
 # --- the laboratory's own process -----------------------------------------------------------------

@@ -34,11 +34,13 @@ from octo_step_engine_parameters import (
 )
 from octo_step_events import EventLog, read_events
 from octo_step_grammar import COMMANDS
+from orchestrator import runner
 
 Scenario = Callable[[Path], Iterator[Any]]
 
 INSTANCE = "instance"
 LEDGER = "ledger"  # what hooks write down, beside the directory that is worked in
+RECIPE = "recipe.yaml"  # beside the directory that is worked in
 NOBODY = 65534
 DESCRIPTORS = "DESCRIPTORS"  # the variable that says how many files may be opened
 EXECUTOR = "EXECUTOR"  # the variable that names the executor
@@ -348,6 +350,21 @@ def command(work: Path) -> Iterator[Any]:
     yield
 
 
+def recipe(work: Path) -> Iterator[Any]:
+    """The runner of recipes begins, or goes on with, a run of the recipe beside the instance."""
+    work.mkdir(exist_ok=True)
+    begun = (work / INSTANCE / PARAMETER_FILE_NAME).exists()
+    words = ["--recipe", work.parent / RECIPE, "--instance", work / INSTANCE]
+    words += [
+        "--executor",
+        os.environ.get(EXECUTOR, "serial"),
+        "--set",
+        f"ledger={work.parent / LEDGER}",
+    ]
+    _command(runner.main, *words, *(["--resume"] if begun else []))
+    yield
+
+
 # --- hardships that are real ---------------------------------------------------------------------
 
 
@@ -451,7 +468,7 @@ _NAMED = {
         *(create, create_by_update, update, increment, transactions, often, synced),
         *(repair, repair_from_defaults, command_update, command_repair),
         *(append, rotate, mend),
-        *(created, reset, run, timed_run, run_fresh, command_run, command),
+        *(recipe, created, reset, run, timed_run, run_fresh, command_run, command),
         *(grow, append_much),
         *(use_parameters, use_events, repair_and_use),
     )
