@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import jinja2
@@ -100,7 +101,7 @@ def _rendered(text: str, variables: Mapping[str, Any]) -> Any:
     except RecursionError:
         raise RecipeError(f"{about}: it is nested too deeply", hint="make it simpler") from None
     except Exception as error:
-        raise RecipeError(f"{about}: {error or type(error).__name__}") from error
+        raise RecipeError(f"{about}: {str(error) or type(error).__name__}") from error
 
 
 def _text(pieces: Iterable[str]) -> str:
@@ -176,9 +177,8 @@ def _undefined(error: UndefinedNameError, variables: Mapping[str, Any]) -> tuple
         return f"{name!r} is not defined", _near_variable(name, variables)
     owner = next((key for key, value in variables.items() if value is error.of), "")
     if isinstance(error.of, Mapping):
-        there = [str(key) for key in error.of]
-        hint = did_you_mean(name, there) if owner != "env" or len(there) < 1000 else ""
-        return f"{owner or 'a mapping'} has no {name!r}", hint
+        there = (str(key) for key in islice(error.of, 1000))  # to compare more takes long
+        return f"{owner or 'a mapping'} has no {name!r}", did_you_mean(name, there)
     if error.of is None:
         return f"null has no {name!r}", "the value before it is null: a step returned nothing"
     return f"{owner or type(error.of).__name__} has no {name!r}", ""
