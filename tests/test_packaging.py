@@ -21,6 +21,24 @@ from tests.support import PROJECT
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 METADATA = PYPROJECT["project"]
 COMMANDS = METADATA["scripts"]
+RECIPE = """\
+steps:
+  - {name: step_node_hello, type: step_node, module: hello, function: step_node_hello}
+  - {name: double, module: tasks, function: Double, args: {number: 21}, timeout: 60}
+  - name: tell
+    module: builtins
+    function: print
+    args: ["{{ results.double.is }}"]
+    depends_on: [step_node_hello, double]
+"""
+TASKS = """\
+from scriptlets.framework import BaseScriptlet
+
+
+class Double(BaseScriptlet):
+    def run(self, context, params):
+        return {"is": 2 * params["number"]}
+"""
 
 
 def run(*arguments: object, cwd: Path = PROJECT) -> str:
@@ -87,6 +105,21 @@ def test_the_wheel_works_outside_the_repository_with_the_core_dependencies_only(
     assert answer == "COMPLETE_SUCCESS\n"
     run(command["octo-graph-steps"], "-p", "hello", "-o", "dot", "--format", "dot", cwd=installed)
     assert list(installed.glob("dot/*.dot"))
+
+
+@pytest.mark.slow
+def test_a_recipe_runs_outside_the_repository_in_workers_too(installed: Path) -> None:
+    place = installed / "recipes"
+    place.mkdir()
+    (place / "example.yaml").write_text(RECIPE, encoding="utf-8")
+    (place / "tasks.py").write_text(TASKS, encoding="utf-8")
+    command = {name: next(installed.glob(f"venv/*/{name}")) for name in COMMANDS}
+    run(command["octo-recipe"], "validate", "example.yaml", cwd=place)
+    for executor in ("threads", "processes"):
+        shown = run(command["octo-recipe-run"], "example.yaml", "--executor", executor, cwd=place)
+        assert "Hello, world!\n" in shown and "\n42\n" in shown
+    status = run(command["octo-step-instance"], "status", "step_instances/example", cwd=place)
+    assert "COMPLETE_SUCCESS" in status
 
 
 @pytest.mark.slow
