@@ -65,9 +65,9 @@ def _carry_out(argv: list[str], default_instance: str) -> int:
         return _fail(error.message, error.hint, error.exit_code)
     except ModuleNotFoundError as error:
         return _missing_packages(error)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}", "", 1)
+    except OSError as error:  # without a name it is standard output: files tell their own
+        place = error.filename or "the output can't be written"
+        return _fail(f"{place}: {error.strerror or error}", "", 1)
     except Exception:
         return _bug()
     return code

@@ -584,6 +584,27 @@ def test_standard_streams_that_are_closed_take_no_file_of_the_run(
         assert (instance / "logs" / "step_node_one.log").read_text() == "one works\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "words", [["status"], ["status", "--json"], ["graph", "-o", "-"], ["doctor"]]
+)
+def test_a_full_disk_behind_the_output_is_said(
+    make_instance: MakeInstance, words: list[str]
+) -> None:
+    instance = make_instance(TWO_NODES)
+    program = PROJECT / "modules" / "octo_step_instance.py"
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, program, words[0], instance, *words[1:]],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "error: the output can't be written: No space left on device\n"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="closing a descriptor takes a POSIX shell")
 @pytest.mark.parametrize(
     "words",
