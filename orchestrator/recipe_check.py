@@ -32,6 +32,8 @@ TYPES_OF_KEY = {
 }
 MOST_CYCLES = 10
 """As many circles of dependencies are told at once."""
+MOST_OF_CYCLE = 30
+"""As many steps of a circle are named."""
 MOST_NESTED = 50
 """Recipes in each other."""
 
@@ -280,7 +282,7 @@ class _Checks:
                 where = (*where, step.depends_on.index(second))
             else:
                 where = (*self.steps[second].path, "on_error", "go_to")
-            self.report.tell(where, f"steps wait for each other: {' -> '.join(cycle)}")
+            self.report.tell(where, f"steps wait for each other: {_way(cycle)}")
             rest[first].remove(second)
         return True
 
@@ -332,3 +334,11 @@ class _Checks:
             if spec.is_required and spec.env is None and name not in args:
                 where = (*step.path, "args") if step.args is not None else step.path
                 self.report.tell(where, f"{about} needs the input {name!r}")
+
+
+def _way(cycle: list[str]) -> str:
+    """The steps of a circle; of a long one, the first and the last."""
+    if len(cycle) > MOST_OF_CYCLE:
+        left_out = len(cycle) - MOST_OF_CYCLE
+        cycle = [*cycle[: MOST_OF_CYCLE - 2], f"... ({left_out} more)", *cycle[-2:]]
+    return " -> ".join(cycle)

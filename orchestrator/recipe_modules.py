@@ -72,8 +72,8 @@ class ModulePath:
         given = (recipe_directory, working_directory, _STEP_LIBRARY)
         paths = (Path(os.path.abspath(each)) for each in given)  # noqa: PTH100
         self.directories = list(dict.fromkeys(paths))
-        self._outlines: dict[str, Outline | ModuleType | None] = {}
-        self._targets: dict[tuple[str, str], Target] = {}
+        self._outlines: dict[str, Outline | ModuleType | LackingError | None] = {}
+        self._targets: dict[tuple[str, str], Target | LackingError] = {}
 
     # --- looking ---
 
@@ -85,13 +85,17 @@ class ModulePath:
         """
         found = self._targets.get((module, function))
         if found is None:
-            found = self._targets[module, function] = self._target(module, function)
+            try:
+                found = self._target(module, function)
+            except LackingError as error:  # to look for the nearest names takes long
+                found = error
+            self._targets[module, function] = found
+        if isinstance(found, LackingError):
+            raise found.with_traceback(None)
         return found
 
     def _target(self, module: str, function: str) -> Target:
-        if module not in self._outlines:
-            self._outlines[module] = self._outline(module)
-        outline = self._outlines[module]
+        outline = self._outline(module)
         if outline is None:
             return UNKNOWN
         if isinstance(outline, Outline):
@@ -110,6 +114,17 @@ class ModulePath:
 
     def _outline(self, module: str) -> Outline | ModuleType | None:
         """What is known of a module; None: only that there is one."""
+        if module not in self._outlines:
+            try:
+                self._outlines[module] = self._looked_up(module)
+            except LackingError as error:
+                self._outlines[module] = error
+        outline = self._outlines[module]
+        if isinstance(outline, LackingError):
+            raise outline.with_traceback(None)
+        return outline
+
+    def _looked_up(self, module: str) -> Outline | ModuleType | None:
         if not all(part.isidentifier() for part in module.split(".")):
             raise self._no_module(module)
         place = self._place(module)
@@ -261,11 +276,11 @@ def _outline_of(module: str, file: Path) -> Outline | None:
     try:
         return Outline(file.read_bytes(), str(file))
     except SyntaxError as error:
-        message = f"{file}:{error.lineno or 1}: {error_text(error)}"
+        why = f"{file}:{error.lineno or 1}: {error_text(error)}"
         hint = (error.text or "").strip()
     except (OSError, ValueError, RecursionError) as error:
-        message, hint = f"{file} can't be read: {error_text(error)}", ""
-    raise LackingError("module", f"module {module!r} is no Python: {message}", "", (), hint)
+        why, hint = f"{file}: {error_text(error)}", ""
+    raise LackingError("module", f"module {module!r} can't be read: {why}", "", (), hint)
 
 
 def _attribute(module: ModuleType, function: str) -> Any:

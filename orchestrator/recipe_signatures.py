@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter as P
@@ -55,7 +56,9 @@ class Outline:
 
     def __init__(self, source: bytes, file: str) -> None:
         self._bound: dict[str, ast.AST] = {}
-        tree = ast.parse(source, file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come when the module is imported
+            tree = ast.parse(source, file)
         self._is_open = any(map(_makes_names, ast.walk(tree)))
         for name, node in _bindings(tree.body):
             self._bound[name] = node

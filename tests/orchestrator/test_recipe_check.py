@@ -292,6 +292,15 @@ def test_of_many_circles_ten_are_told(check: CheckText) -> None:
     assert all("steps wait for each other: a" in each for each in found)
 
 
+def test_of_a_long_circle_the_first_and_the_last_are_named(check: CheckText) -> None:
+    steps = "".join(
+        f"- {{name: s{n}, {CALL}, depends_on: s{(n + 1) % 5000}}}\n" for n in range(5000)
+    )
+    (found,) = check.problems(f"steps:\n{steps}")
+    assert "s0 -> s1 -> s2 -> " in found
+    assert found.endswith(" -> s27 -> ... (4971 more) -> s4999 -> s0")
+
+
 @pytest.mark.parametrize(
     "step",
     [

@@ -273,6 +273,18 @@ def test_looking_runs_nothing(write: Write) -> None:
     assert set(sys.modules) == before
 
 
+def test_source_that_cant_be_read_is_told_at_its_line(write: Write) -> None:
+    here = write({"bad.py": "x = 1\ndef f(:", "warns.py": "def f(): return '\\d'"})
+    (here / "binary.py").write_bytes(b"\xff\x00")
+    path = ModulePath(here, here)
+    for module, line in (("bad", ":2: SyntaxError"), ("binary", ": ")):
+        with pytest.raises(LackingError) as error:
+            path.find(module, "f")
+        assert error.value.message.startswith(f"module {module!r} can't be read: {here}")
+        assert line in error.value.message
+    assert path.find("warns", "f").signature is not None
+
+
 def test_members_of_classes_can_be_named(write: Write) -> None:
     here = write({"tasks.py": "class A:\n  @staticmethod\n  def f(): return 1"})
     path = ModulePath(here, here)
