@@ -18,7 +18,7 @@ from orchestrator.dependency_graph import DependencyGraph, find_cycle
 from orchestrator.recipe_cache import Source, read_source
 from orchestrator.recipe_check_calls import CallChecks
 from orchestrator.recipe_check_templates import check_templates
-from orchestrator.recipe_document import Problem, Report
+from orchestrator.recipe_document import Problem, Report, is_template
 from orchestrator.recipe_inputs import input_mistake
 from orchestrator.recipe_model import KEYS_OF_TYPE, Recipe, Step, parse_model
 
@@ -290,7 +290,7 @@ class _Checks:
 
     def _nested(self, step: Step, file: str) -> None:
         where, about = (*step.path, "recipe"), f"step {step.name!r}:"
-        if "{{" in file or "{%" in file:
+        if is_template(file):
             self.report.tell(where, f"{about} the file of a recipe is no template")
             return
         directory = Path(self.checked.source.document.file).parent
@@ -326,7 +326,7 @@ class _Checks:
             if spec is None:
                 hint = self.report.near(name, nested.inputs) or "it has no inputs"
                 self.report.tell(where, f"{about} has no input {name!r}", hint)
-            elif not (isinstance(value, str) and ("{{" in value or "{%" in value)):
+            elif not is_template(value):
                 facts = {"type": spec.type, **spec.model_dump(exclude_unset=True)}
                 if mistake := input_mistake(facts, value):
                     self.report.tell(where, f"{about}: input {name!r} {mistake}")

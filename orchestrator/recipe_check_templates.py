@@ -6,15 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.dependency_graph import DependencyGraph
-from orchestrator.recipe_document import Report
+from orchestrator.recipe_document import Report, is_template
 from orchestrator.recipe_model import Recipe, Step
 
 Path = tuple[str | int, ...]
-
-
-def is_template(value: object) -> bool:
-    """Is it a text with a template in it?"""
-    return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
 def check_templates(

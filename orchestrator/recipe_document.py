@@ -9,13 +9,27 @@ from typing import Any, NamedTuple
 from octo_errors import RecipeError, did_you_mean
 from octo_step_problem import Problem
 
-__all__ = ["Document", "Node", "Place", "Problem", "Report", "in_order", "recipe_error"]
+__all__ = [
+    "Document",
+    "Node",
+    "Place",
+    "Problem",
+    "Report",
+    "in_order",
+    "is_template",
+    "recipe_error",
+]
 
 Node = Any
 """Where a value stands, as tuples (lists, when they come from JSON):
 of a scalar (line, column, style, its text as written if it is none), of a list (line, column,
 [nodes]), of a mapping (line, column, {key: (line, column of the key, node)}).
 """
+
+
+def is_template(value: object) -> bool:
+    """Is it a text with a template in it?"""
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
 class Place(NamedTuple):

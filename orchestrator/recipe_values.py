@@ -18,6 +18,7 @@ from jinja2 import nodes
 from jinja2.utils import missing
 
 from octo_errors import RecipeError, did_you_mean
+from orchestrator.recipe_document import is_template
 from orchestrator.recipe_sandbox import (
     MOST,
     Environment,
@@ -27,15 +28,10 @@ from orchestrator.recipe_sandbox import (
     walk,
 )
 
-__all__ = ["Names", "TemplateProblem", "check_template", "is_template", "is_true", "render"]
+__all__ = ["Names", "TemplateProblem", "check_template", "is_true", "render"]
 
 _environment = Environment()
 _RAW = "braces that are no template: {% raw %} ... {% endraw %}"
-
-
-def is_template(text: str) -> bool:
-    """Is there a template in a text?"""
-    return "{{" in text or "{%" in text
 
 
 # --- rendering ------------------------------------------------------------------------------------

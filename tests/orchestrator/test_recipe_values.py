@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octo_errors import RecipeError
+from orchestrator.recipe_document import is_template
 from orchestrator.recipe_values import (
     Names,
     TemplateProblem,
     check_template,
-    is_template,
     is_true,
     render,
 )
