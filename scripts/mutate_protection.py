@@ -71,14 +71,24 @@ class Result:
 ATOMIC = "modules/octo_atomic_file.py"
 LOCK = "modules/octo_lock.py"
 STORE = "modules/octo_parameter_store.py"
+SPARE = "modules/octo_spare_file.py"
+JSON_FILE = "modules/octo_lock_json.py"
+EVENTS = "modules/octo_step_events.py"
+ENGINE = "modules/octo_step_engine.py"
 TEST_ATOMIC = "tests/modules/test_octo_atomic_file.py::test_"
 TEST_LOCK = "tests/modules/test_octo_lock.py::test_"
+TEST_SPARE = "tests/modules/test_octo_spare_file.py::test_"
 TEST_FILE = "tests/modules/test_octo_lock_json.py::test_"
 TEST_PARAMETERS = "tests/modules/test_octo_step_engine_parameters.py::test_"
 TEST_ENGINE = "tests/modules/test_octo_step_engine.py::test_"
 TEST_KILLS = "tests/modules/test_octo_step_engine_kills.py::test_"
 TEST_EVENTS = "tests/modules/test_octo_step_events.py::"
 TEST_POOL = "tests/modules/test_octo_step_worker_pool.py::"
+TEST_MACHINE = "tests/modules/test_octo_step_machine.py::test_"
+TEST_DEPENDENCIES = "tests/modules/test_octo_step_dependencies.py::test_"
+TEST_FAULTS_KILLS = "tests/faults/test_kills.py::test_"
+TEST_HOSTILE = "tests/faults/test_hostile_files.py::test_"
+TEST_GOLDEN = "tests/golden/test_golden.py::test_"
 SYNCED = (
     f"{TEST_ATOMIC}with_sync_the_file_is_on_disk_before_its_name_and_its_name_before_the_end",
     f"{TEST_FILE}power_syncs_file_and_directory_in_each_write_and_needs_no_copy",
@@ -101,7 +111,7 @@ MUTATIONS = (
     ),
     Mutation(
         "fsync of the event log (`power`)",
-        "modules/octo_step_events.py",
+        EVENTS,
         "            if self._power:\n                os.fsync(self._fd)\n",
         "",
         (f"{TEST_EVENTS}TestAppend::test_power_durability_syncs_before_it_returns",),
@@ -116,6 +126,85 @@ MUTATIONS = (
             f"{TEST_ATOMIC}whoever_has_the_old_file_open_reads_it_whole",
             f"{TEST_ATOMIC}killed_while_it_replaces_it_leaves_one_whole_version",
         ),
+    ),
+    Mutation(
+        "lease on the spare file",
+        SPARE,
+        "        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n",
+        "",
+        (
+            f"{TEST_SPARE}who_has_an_old_version_open_reads_it_whole",
+            f"{TEST_SPARE}the_spare_is_not_written_while_anybody_has_it_open",
+        ),
+    ),
+    Mutation(
+        "a new file for each version, whatever was planted",
+        ATOMIC,
+        '_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _COMMON | getattr(os, "O_NOFOLLOW", 0)\n',
+        "_CREATE = os.O_WRONLY | os.O_CREAT | _COMMON\n",
+        (f"{TEST_ATOMIC}what_was_planted_at_the_temporary_name_is_not_followed",),
+    ),
+    Mutation(
+        "no temporary file after an error",
+        ATOMIC,
+        "    except BaseException:\n        _remove(temporary)\n        raise\n",
+        "    except BaseException:\n        raise\n",
+        (f"{TEST_ATOMIC}an_error_keeps_the_old_file_and_leaves_no_other",),
+    ),
+    Mutation(
+        "safety copy (`process`)",
+        JSON_FILE,
+        "            if not power and self._copy_is_old():\n",
+        "            if False:\n",
+        (
+            f"{TEST_FILE}the_safety_copy_is_renewed_when_it_is_a_second_old",
+            f"{TEST_FILE}repair_moves_the_bad_file_aside_and_puts_the_safety_copy_back",
+        ),
+    ),
+    Mutation(
+        "fsync of the safety copy (`process`)",
+        JSON_FILE,
+        "                replace_file(self.safety_copy, data, like, sync=True)\n",
+        "                replace_file(self.safety_copy, data, like, sync=False)\n",
+        (f"{TEST_FILE}process_syncs_the_safety_copy_alone",),
+    ),
+    Mutation(
+        "no write over what can't be understood",
+        JSON_FILE,
+        "            except JsonTextError as error:\n"
+        "                raise self._bad_text(error) from error\n"
+        "        return known, status\n",
+        "            except JsonTextError:\n"
+        "                known = self._known = _EMPTY\n"
+        "        return known, status\n",
+        (
+            f"{TEST_FILE}a_bad_file_is_reported_with_its_place_and_kept",
+            f"{TEST_HOSTILE}a_bad_parameter_file_is_named_with_its_place_by_every_command_and_kept",
+        ),
+    ),
+    Mutation(
+        "the bad file is kept by a repair",
+        JSON_FILE,
+        "                _link(self.path, aside)\n",
+        "",
+        (
+            f"{TEST_FILE}repair_moves_the_bad_file_aside_and_puts_the_safety_copy_back",
+            f"{TEST_FAULTS_KILLS}a_kill_loses_nothing_that_was_acknowledged_and_tears_nothing",
+        ),
+    ),
+    Mutation(
+        "a torn copy is kept by a repair",
+        JSON_FILE,
+        "            if saved is None and os.path.lexists(self.safety_copy):\n",
+        "            if not from_copy and os.path.lexists(self.safety_copy):\n",
+        (f"{TEST_HOSTILE}a_safety_copy_that_is_cut_off_anywhere_is_never_put_back_and_is_kept",),
+    ),
+    Mutation(
+        "refusal of newer formats",
+        STORE,
+        "    if type(number) is not int or number > FORMAT:\n",
+        "    if False:\n",
+        (f"{TEST_GOLDEN}what_a_newer_version_made_is_refused_and_left_alone",),
     ),
     Mutation(
         "lock against other processes",
@@ -158,7 +247,7 @@ MUTATIONS = (
     ),
     Mutation(
         "write before the hook",
-        "modules/octo_step_engine.py",
+        ENGINE,
         "            records = self._keep(instructions, data)\n"
         "            self.run.store(data, self.graph, now)\n",
         "            records = self._keep(instructions, data)\n"
@@ -167,6 +256,61 @@ MUTATIONS = (
         (
             f"{TEST_ENGINE}each_hook_runs_with_its_state_in_the_file",
             f"{TEST_KILLS}a_kill_in_a_hook_repeats_that_hook_and_no_other",
+        ),
+    ),
+    Mutation(
+        "requests are heeded before the next hook",
+        ENGINE,
+        "        with self.parameters.transaction() as data:\n"
+        "            asked = self._requests(data)\n",
+        "        with self.parameters.transaction() as data:\n"
+        "            asked: list[Event] = []\n",
+        (f"{TEST_ENGINE}requests_in_the_file_are_heeded_between_two_hooks",),
+    ),
+    Mutation(
+        "an interruption is told",
+        "modules/octo_step_machine.py",
+        '        self._record("interrupted", token, {"on_interrupt": policy})\n',
+        "",
+        (
+            f"{TEST_MACHINE}what_was_interrupted_and_what_was_held_are_told_apart",
+            f"{TEST_KILLS}the_node_says_what_becomes_of_an_interrupted_step",
+        ),
+    ),
+    Mutation(
+        "... and told once",
+        "modules/octo_step_machine.py",
+        "token.held = True  # it has been told, and the end may take more than one start\n",
+        "pass\n",
+        (f"{TEST_DEPENDENCIES}an_interruption_is_told_once_although_the_end_takes_two_starts",),
+    ),
+    Mutation(
+        "what is to be made safe is in the file before the hook",
+        "modules/octo_step_machine.py",
+        "            self.state.armed.append(node.name)\n",
+        "            pass\n",
+        (f"{TEST_KILLS}after_a_kill_armed_nodes_are_made_safe_first",),
+    ),
+    Mutation(
+        "cut of a torn last line",
+        EVENTS,
+        "            if whole < self._size:\n",
+        "            if False:\n",
+        (
+            f"{TEST_EVENTS}TestMending::test_a_torn_last_line_is_cut_off_and_reported",
+            f"{TEST_EVENTS}TestReading::test_truncation_anywhere_leaves_a_log_that_reads_and_goes_on",
+        ),
+    ),
+    Mutation(
+        "a failed append is taken back",
+        EVENTS,
+        "            with contextlib.suppress(OSError):\n"
+        "                os.ftruncate(self._fd, self._size)\n"
+        "                self._left_over = False\n",
+        "            self._left_over = False\n",
+        (
+            f"{TEST_EVENTS}TestTrouble::test_a_failed_append_is_taken_back_and_the_next_one_fits",
+            f"{TEST_EVENTS}TestTrouble::test_a_file_size_limit_leaves_the_log_well_formed",
         ),
     ),
     Mutation(
@@ -185,6 +329,23 @@ MUTATIONS = (
             f"{TEST_POOL}TestTimeout::test_processes_that_a_hook_started_end_with_it",
             f"{TEST_POOL}TestEndOfTheEngine"
             "::test_workers_and_what_they_started_end_when_the_engine_is_killed",
+        ),
+    ),
+    Mutation(
+        "report of what a killed engine has left running",
+        ENGINE,
+        "        if self.run.crashed and (left := outlived(self.engine.instance.path)):\n",
+        "        left: list[str] = []\n        if left:\n",
+        (f"{TEST_KILLS}what_a_killed_engine_has_left_running_is_told_by_the_next_one",),
+    ),
+    Mutation(
+        "report of what an ending engine leaves running",
+        "modules/octo_step_executors.py",
+        "        left_behind += self._bystanders.left_behind()\n",
+        "",
+        (
+            "tests/modules/test_octo_step_executors.py::TestLeftBehind"
+            "::test_a_process_is_told_of_by_the_calling_process_and_left_running",
         ),
     ),
     Mutation(
