@@ -18,9 +18,9 @@ What a killed one has left goes when another process replaces the file.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` makes enumerations, which is slow
 import atexit
 import os
-import signal
 
 try:
     import fcntl
@@ -69,7 +69,7 @@ def rewrite_spare(path: str, data: bytes, like: os.stat_result, *, sync: bool) -
         if status.st_nlink != 1 or not _are_alike(status, like):
             return False
         # Whoever opens it under the lease is announced by a signal: by one that nobody minds.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, _signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         whole = os.pwrite(descriptor, data, 0) == len(data)
         if status.st_size > len(data):
