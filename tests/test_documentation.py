@@ -270,6 +270,16 @@ def test_the_index_leads_to_every_page(page: Path) -> None:
     assert name == "index.md" or f"]({name})" in index
 
 
+def test_the_architecture_tells_what_each_file_is_for() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\|.*\|$", text, flags=re.M))))
+    folders = ("modules", "orchestrator", "orchestrator/packages/scriptlets")
+    files = {file.stem for folder in folders for file in (PROJECT / folder).glob("*.py")}
+    commands = {name for name in files if name.startswith("octo_commands_")}
+    assert "octo_commands_*" in text
+    assert files - commands - told == {"__init__"}
+
+
 # --- pictures -------------------------------------------------------------------------------------
 
 
