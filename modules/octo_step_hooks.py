@@ -150,7 +150,8 @@ def source_from(description: dict[str, Any]) -> NodeSource:
     """The source that described itself so, in another process."""
     from importlib import import_module
 
-    sys.path[1:1] = [folder for folder in description["path"] if folder not in sys.path]
+    first = description["path"]  # also before what $PYTHONPATH names
+    sys.path[1:] = [*first, *(folder for folder in sys.path[1:] if folder not in first)]
     made = getattr(import_module(description["module"]), description["class"])
     return made(**description["arguments"])  # type: ignore[no-any-return]
 

@@ -14,6 +14,8 @@ _POLICY: Final = {
     "retry_delay": "retry_delay_seconds",
 }
 
+_OF_STEPS: Final = {"only", "skip", "from_step"}
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -41,8 +43,11 @@ class Choices:
         return {name: each for name, each in asdict(self).items() if each not in ((), "", None)}
 
     def changed(self, by: Choices) -> Choices:
-        """These, but for what was chosen anew."""
-        return replace(self, **by.given())
+        """These, but for what was chosen anew; who chooses steps chooses among all of them."""
+        chosen = by.given()
+        if _OF_STEPS & chosen.keys():
+            chosen = {"only": by.only, "skip": by.skip, "from_step": by.from_step, **chosen}
+        return replace(self, **chosen)
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Choices:

@@ -258,6 +258,7 @@ def carried_over(
         run.reopen(new)
     elif run.finished and run.done != new.bits(new.nodes):
         run.move("jump")
+        run.undo((), new)
     if again:
         run.ending = ""
     if not run.ending and not run.finished:  # there may be more to do before the final steps

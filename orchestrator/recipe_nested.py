@@ -16,21 +16,36 @@ from typing import Any, Final, TypeVar
 
 from octo_errors import EngineBusyError
 from octo_instance_dir import InstanceDir
-from octo_instance_setup import make_instance
-from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME, STATUS_KEY
+from octo_instance_setup import make_instance, reset_instance
+from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME
 from octo_step_engine import Outcome, StepEngine
 from octo_step_hooks import StepFailure, StepResult
 from octo_step_output import log_file_name
 from orchestrator.context import CONTEXT_GROUP
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_inputs import resolve_inputs
-from orchestrator.recipe_instance import EXECUTOR, Continuation, begin_run
+from orchestrator.recipe_instance import EXECUTOR, Continuation
 from orchestrator.recipe_program import Inputs, RecipeProgram, load_program
 from orchestrator.recipe_steps import RunEnvironment
 
 _FREE_WITHIN_S: Final = 10.0
 """A killed engine's nested ones end at once, but not at the same instant."""
 _T = TypeVar("_T")
+
+
+def begin_nested(outer: RunEnvironment, node: str) -> None:
+    """Put the run of a step's recipe away, if it has succeeded.
+
+    The engine calls this once whenever the step is to be performed: so a run that has succeeded
+    before has been told to it, and one that succeeds from now on has not.
+    """
+    place = _place(outer, node)
+    if (place / PARAMETER_FILE_NAME).exists():
+        instance = InstanceDir(place)
+        shared = instance.parameters.read()[GLOBAL_GROUP]
+        if shared["step_engine_state"] == "COMPLETE_SUCCESS":
+            with instance.run_lock():
+                reset_instance(instance)
 
 
 def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> StepResult:
@@ -50,7 +65,7 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
     """
     step, _ = outer.place_of(node)
     pinned = outer.pinned.of_step(step)
-    place = outer.instance / "nested" / log_file_name(node).removesuffix(".log")
+    place = _place(outer, node)
     program = RecipeProgram(
         pinned,
         Inputs(resolve_inputs(pinned.compiled["inputs"], args), hidden=outer.secrets),
@@ -59,7 +74,7 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
         working_directory=outer.working_directory,
         verbose=outer.verbose,
     )
-    instance = _patiently(lambda: _nested_instance(program, place, _has_succeeded(outer, node)))
+    instance = _patiently(lambda: _nested_instance(program, place))
     errors: list[dict[str, Any]] = []
     outcome = _patiently(lambda: _drive_nested(program, instance, errors))
     if outcome.engine_state == "COMPLETE_ERROR":
@@ -71,20 +86,16 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
     return StepResult({"instance": str(instance.path), "context": context})
 
 
-def _has_succeeded(outer: RunEnvironment, node: str) -> bool:
-    """Whether the outer run has taken note of a success already, and so wants a new one."""
-    return bool(outer.look().get(node, {}).get(STATUS_KEY) == "SUCCESS")
+def _place(outer: RunEnvironment, node: str) -> Path:
+    return outer.instance / "nested" / log_file_name(node).removesuffix(".log")
 
 
-def _nested_instance(program: RecipeProgram, place: Path, anew: bool) -> InstanceDir:
-    """The instance to go on in, as the outer run wants it now."""
+def _nested_instance(program: RecipeProgram, place: Path) -> InstanceDir:
+    """The instance to begin or to go on in, as the outer run wants it now."""
     if not (place / PARAMETER_FILE_NAME).exists():
         return make_instance(place, program)
     instance = InstanceDir(place)
-    before = load_program(instance)
-    if anew and instance.parameters.read()[GLOBAL_GROUP]["step_engine_state"].startswith("COMP"):
-        return begin_run(program, place)
-    Continuation(before, program, frozenset()).begin(instance)
+    Continuation(load_program(instance), program, frozenset()).begin(instance)
     return instance
 
 

@@ -78,7 +78,6 @@ class RecipeProgram:
         self.instance = instance
         self.pinned, self.inputs, self.choices = pinned, inputs, choices
         self.compiled = choices.apply(pinned.compiled)
-        self.graph = recipe_graph(self.compiled)
         self.directory = working_directory
         self.warnings: list[Problem] = []
         environment = RunEnvironment(
@@ -86,6 +85,9 @@ class RecipeProgram:
         )
         self.masker, self.verbose = environment.masker, verbose
         self.source: NodeSource = RecipeSource(environment)
+        if self.described()[RECIPE_GROUP]["secret_inputs"]:
+            self.compiled = _isolated(self.compiled)
+        self.graph = recipe_graph(self.compiled)
 
     # --- what the engine asks ---
 
@@ -186,6 +188,19 @@ class RecipeSource:
         }
 
 
+def _isolated(compiled: dict[str, Any]) -> dict[str, Any]:
+    """With a process for each Python step that inputs are passed to.
+
+    There, all that it writes can be masked: in a thread, what C code and child processes write
+    belongs to no step.
+    """
+    nodes = dict(compiled["step_node_graph_dict"])
+    for name, task in compiled["steps"].items():
+        if task["type"] == "python" and "inputs" in repr([task.get("args"), task.get("foreach")]):
+            nodes[name] = {**nodes[name], "own_process_bool": 1}
+    return {**compiled, "step_node_graph_dict": nodes}
+
+
 def recipe_graph(compiled: Mapping[str, Any]) -> StepGraph:
     """The graph of a compiled recipe."""
     nodes, arrows = compiled["step_node_graph_dict"], compiled["step_arrow_graph_dict"]
@@ -195,8 +210,9 @@ def recipe_graph(compiled: Mapping[str, Any]) -> StepGraph:
 
 def _hooks(task: Mapping[str, Any]) -> set[str]:
     """The hooks that the engine calls of a step."""
-    items = {"step_items"} if "foreach" in task else set()
-    return {"step_execute", *task.get("hooks", ()), *items}
+    more = ["step_items"] if "foreach" in task else []
+    more += ["step_entry"] if task["type"] == "recipe" else task.get("hooks", [])
+    return {"step_execute", *more}
 
 
 # --- of an instance -------------------------------------------------------------------------------

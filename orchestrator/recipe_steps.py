@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from octo_errors import RecipeError, did_you_mean
 from octo_instance_dir import InstanceDir
@@ -37,8 +37,17 @@ from scriptlets.resources import Usage
 
 _ITEM: Final = re.compile(r"\b(item|index)\b")
 
-Nest = Callable[["RunEnvironment", str, Mapping[str, Any]], StepResult]
-"""Runs the recipe that a step (or an item of it) names, with these inputs."""
+
+class Nest(Protocol):
+    """Runs the recipes that steps, or items of steps, name."""
+
+    def begin(self, outer: RunEnvironment, node: str) -> None:
+        """Put a run that has succeeded away: the step is to be performed anew."""
+        ...
+
+    def run(self, outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> StepResult:
+        """Run the recipe with these inputs, or go on with its run."""
+        ...
 
 
 @dataclass
@@ -78,8 +87,8 @@ class RunEnvironment:
         """
         name, number = self.place_of(node)
         task = self.compiled["steps"][name]
-        kind = LibraryStep if task["type"] == "step_node" else RecipeStep
-        return kind(self, name, task, number)
+        kinds = {"step_node": LibraryStep, "recipe": NestedStep}
+        return kinds.get(task["type"], RecipeStep)(self, name, task, number)
 
     def place_of(self, node: str) -> tuple[str, int | None]:
         """The step that a node is, and for which of its items, if it is for one.
@@ -284,10 +293,8 @@ class RecipeStep:
         args = self._rendered("args", variables)
         if kind == "python":
             return StepResult(self._call(args))
-        if kind == "shell":
-            return self._run_command(self._rendered("command", variables), args or {})
-        assert self._environment.nest is not None  # the engine calls it in a worker process
-        return self._environment.nest(self._environment, self.name, args or {})
+        assert kind == "shell"
+        return self._run_command(self._rendered("command", variables), args or {})
 
     def _rendered(self, key: str, variables: Mapping[str, Any]) -> Any:
         value = self._task.get(key)
@@ -344,6 +351,24 @@ class RecipeStep:
         elif result.value is not None:
             result.value = self._environment.masker.mask_value(result.value)
         return result
+
+
+class NestedStep(RecipeStep):
+    """A step that is a recipe; the engine calls it in a worker process."""
+
+    def step_entry(self) -> None:
+        """Begin anew what has succeeded; what has not is gone on with."""
+        with self._telling():
+            self._nest.begin(self._environment, self.name)
+
+    def _perform(self, variables: Mapping[str, Any]) -> StepResult:
+        args = self._rendered("args", variables) or {}
+        return self._nest.run(self._environment, self.name, args)
+
+    @property
+    def _nest(self) -> Nest:
+        assert self._environment.nest is not None
+        return self._environment.nest
 
 
 class LibraryStep(RecipeStep):

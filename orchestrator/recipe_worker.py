@@ -35,12 +35,20 @@ def worker_source(
         hidden,
         own_process=True,
         verbose=verbose,
-        nest=_nest,
+        nest=_Nest(),
     )
     return RecipeSource(environment)
 
 
-def _nest(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> StepResult:
-    from orchestrator.recipe_nested import run_nested  # only a nested recipe needs an engine here
+class _Nest:
+    """Loads what runs nested recipes when there is one: it needs an engine."""
 
-    return run_nested(outer, node, args)
+    def begin(self, outer: RunEnvironment, node: str) -> None:
+        from orchestrator.recipe_nested import begin_nested
+
+        begin_nested(outer, node)
+
+    def run(self, outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> StepResult:
+        from orchestrator.recipe_nested import run_nested
+
+        return run_nested(outer, node, args)

@@ -24,10 +24,14 @@ class Plan:
             for name, node in self._nodes.items()
             if node.error_arrow_key
         }
+        places = graph.positions
         waits = {
-            name: [source for source in graph.sources_into(name) if source in self._nodes]
+            name: sorted(graph.sources_into(name) & self._nodes.keys(), key=places.__getitem__)
             for name in self._nodes
         }
+        for name, failed in self._fallbacks.items():
+            if name in waits:
+                waits[name].append(failed)
         self._always = DependencyGraph(
             {n: of for n, of in waits.items() if not self._nodes[n].is_final}
         )
@@ -58,9 +62,11 @@ class Plan:
             yield f"critical path, {len(path)} of them one after the other: {' -> '.join(path)}"
 
     def _described(self, name: str) -> str:
-        waits = self._always.parents(name) if name in self._always else self._final.parents(name)
+        graph = self._always if name in self._always else self._final
+        failed = self._fallbacks.get(name)
+        waits = [each for each in graph.parents(name) if each != failed]
         facts = [f"after {', '.join(waits)}"] if waits else []
-        facts += [f"if {self._fallbacks[name]} fails"] if name in self._fallbacks else []
+        facts += [f"if {failed} fails"] if failed else []
         facts += _policy(self._nodes[name])
         return f"{name} ({'; '.join(facts)})" if facts else name
 

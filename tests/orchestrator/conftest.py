@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.orchestrator.runner_support import WORK, Place
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -15,3 +17,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         directory = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(directory))
         yield directory
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A working directory with the module `work`."""
+    found = Place(tmp_path)
+    found.write("work.py", WORK)
+    return found

@@ -1,0 +1,473 @@
+"""Runs of recipes through everything that can happen to them: kills, changes, stops, failures."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+import octo_step_instance
+from octo_instance_dir import runner_of
+from tests.modules.engine_support import DEADLINE_S, wait_for
+from tests.orchestrator.runner_support import Place, note, work
+
+# --- after a kill ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+def test_a_killed_run_goes_on_and_repeats_no_finished_step(place: Place, executor: str) -> None:
+    place.recipe(
+        note("a"),
+        work("b", "hold", "b", more="depends_on: a"),
+        work("c", "hold", "c", more="depends_on: a"),
+        note("d", "depends_on: [b, c]"),
+    )
+    at_work = {"serial": {"b"}}.get(executor, {"b", "c"})
+    place.killed_when(lambda: at_work <= {*place.log()}, "r.yaml", "--executor", executor)
+    assert place.parameters()["run_progress"]["steps_done"] == 1
+    place.go("b", "c")
+    ended = place.run("r.yaml", "--resume", "--executor", executor)
+    assert ended.returncode == 0, ended.stderr
+    interrupted = {each["node"] for each in place.events("interrupted")}
+    assert interrupted == at_work
+    for name in interrupted:
+        assert f"{name} EXECUTE: was interrupted" in ended.stdout
+    assert sorted(place.performed()) == ["a", "b", "c", "d"]
+    assert place.log().count("a") == place.log().count("d") == 1
+
+
+def test_what_the_steps_of_a_killed_run_have_left_is_there_when_it_goes_on(place: Place) -> None:
+    place.recipe(
+        "name: a, module: work, function: put, args: {key: k, value: [1, 2]}",
+        work("b", "hold", "b", more="depends_on: a"),
+        "name: c, module: work, function: note, depends_on: b,"
+        " args: ['{{ context.k[1] }}-{{ results.a }}']",
+    )
+    place.killed_when(place.log, "r.yaml")
+    place.go("b")
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["b", "b", "2-None"]
+
+
+def test_items_that_are_done_stay_done(place: Place) -> None:
+    place.recipe(
+        "name: a, module: work, function: until, foreach: [x, y, z], foreach_limit: 1,"
+        " args: ['{{ item }}.there', '{{ item }}']"
+    )
+    place.write("x.there", "")
+    assert place.run("r.yaml").returncode == 1
+    assert place.log() == ["x", "y"]
+    place.write("y.there", "")
+    place.write("z.there", "")
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["x", "y", "y", "z"]
+
+
+def test_what_failed_is_tried_again_and_nothing_else(place: Place) -> None:
+    place.recipe(
+        note("a"),
+        work("b", "until", "there", "b", more="depends_on: a"),
+        note("c", "depends_on: b"),
+        note("z", "finally: true"),
+    )
+    assert place.run("r.yaml").returncode == 1
+    assert place.log() == ["a", "b", "z"]
+    place.write("there", "")
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["a", "b", "z", "b", "c", "z"]
+    assert place.run("r.yaml", "--resume").returncode == 0  # it has ended: nothing is left
+    assert len(place.log()) == 6
+
+
+def test_on_interrupt_of_a_step_is_heeded(place: Place) -> None:
+    place.recipe(work("a", "hold", "a", more="on_interrupt: ask"), note("b", "depends_on: a"))
+    place.killed_when(place.log, "r.yaml")
+    ended = place.run("r.yaml", "--resume")
+    assert ended.returncode == 3 and "interrupted in EXECUTE of a" in ended.stdout
+    place.go("a")
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["a", "a", "b"]
+
+
+def test_a_run_goes_on_in_the_directory_that_it_was_started_in(place: Place) -> None:
+    place.recipe(work("a", "hold", "a"), note("b", "depends_on: a"))
+    place.killed_when(place.log, "r.yaml")
+    place.go("a")
+    elsewhere = Place(place.path / "elsewhere")
+    elsewhere.path.mkdir()
+    assert elsewhere.run("--resume", "--instance", place.instance()).returncode == 0
+    assert place.log() == ["a", "a", "b"]
+
+
+# --- a new run ------------------------------------------------------------------------------------
+
+
+def test_a_new_run_puts_the_old_one_into_the_archive(place: Place) -> None:
+    place.recipe(note("a"), work("b", "count"), "name: s, type: recipe, recipe: inner.yaml")
+    place.recipe(work("in", "fail"), name="inner")
+    assert place.run("r.yaml").returncode == 1
+    first = {path.name for path in place.instance().iterdir()}
+    [compiled] = place.instance().glob(".octo_step_engine_recipe.*.json")
+    place.recipe(note("a", "description: other"))
+    assert place.run("r.yaml").returncode == 0
+    [archive] = (place.instance() / "archive").iterdir()
+    names = {path.name for path in archive.iterdir()}
+    assert {compiled.name, "logs", "nested", ".octo_step_engine_context.jsonl"} <= names
+    assert {".octo_step_engine_events.jsonl", ".octo_step_engine_parameters.json"} <= names
+    assert names <= first
+    assert place.parameters()["run_progress"]["steps_total"] == 1
+    assert "context" not in place.parameters()
+
+
+def test_an_instance_of_a_library_is_no_place_for_a_recipe(place: Place) -> None:
+    place.recipe(note("a"))
+    place.write("step_library/lib/step_node_x.py", "class step_node_x:\n    pass\n")
+    library = place.path / "step_library" / "lib"
+    target = place.path / "x"
+    assert octo_step_instance.main(["create", str(target), "--library", str(library)]) == 0
+    for more in ([], ["--resume"]):
+        ended = place.run("r.yaml", "--instance", "x", *more)
+        assert ended.returncode == 2 and "an instance of a step library" in ended.stderr
+
+
+# --- after changes --------------------------------------------------------------------------------
+
+
+def test_a_changed_recipe_is_shown_and_gone_on_with_when_that_is_accepted(place: Place) -> None:
+    place.recipe(note("a"), work("b", "fail", "b", more="depends_on: a"))
+    assert place.run("r.yaml").returncode == 1
+    place.recipe(
+        note("new"),
+        work("a", "note", "a2", more="depends_on: new"),
+        note("b", "depends_on: a"),
+        note("c", "depends_on: b"),
+    )
+    refused = place.run("r.yaml", "--resume")
+    assert refused.returncode == 2
+    assert "\n-  - {name: b, module: work, function: fail" in refused.stderr
+    assert "\n+  - {name: new, " in refused.stderr and "--accept-changes" in refused.stderr
+    assert place.log() == ["a", "b"]
+    ended = place.run("r.yaml", "--resume", "--accept-changes")
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(place.log()) == ["a", "b", "b", "c", "new"]  # `a` was done, whatever it is now
+    assert place.events("program_changed")
+    assert place.run("r.yaml", "--resume").returncode == 0  # what is accepted, is no change
+
+
+def test_a_killed_run_goes_on_with_a_changed_recipe(place: Place) -> None:
+    place.recipe(note("a"), work("b", "hold", "b", more="depends_on: a"), work("gone", "hold", "g"))
+    place.killed_when(lambda: {"a", "b", "g"} <= {*place.log()}, "r.yaml")
+    place.recipe(note("a"), note("b", "depends_on: a"), note("c", "depends_on: b"))
+    ended = place.run("r.yaml", "--resume", "--accept-changes")
+    assert ended.returncode == 0, ended.stderr
+    assert "b EXECUTE: was interrupted" in ended.stdout
+    assert sorted(place.log()) == ["a", "b", "b", "c", "g"]
+
+
+def test_new_steps_of_a_run_that_has_succeeded_are_performed(place: Place) -> None:
+    place.recipe(note("a"), note("z", "finally: true"))
+    assert place.run("r.yaml").returncode == 0
+    place.recipe(note("a"), note("b", "depends_on: a"), note("z", "finally: true"))
+    assert place.run("r.yaml", "--resume", "--accept-changes").returncode == 0
+    assert place.log() == ["a", "z", "b", "z"]
+
+
+def test_changed_code_and_nested_recipes_are_changes_too(place: Place) -> None:
+    place.write("mine.py", "def act():\n    raise ValueError\n")
+    place.recipe(
+        "name: a, module: mine, function: act, depends_on: s",
+        "name: s, type: recipe, recipe: inner.yaml",
+    )
+    place.recipe(note("in"), name="inner")
+    assert place.run("r.yaml").returncode == 1
+    place.write("mine.py", "def act():\n    pass\n")
+    refused = place.run("r.yaml", "--resume")
+    assert refused.returncode == 2 and f"changed: {place.path / 'mine.py'}" in refused.stderr
+    place.recipe(note("inn"), name="inner")
+    refused = place.run("r.yaml", "--resume")
+    assert "inner.yaml (now)" in refused.stderr and "\n+  - {name: inn, " in refused.stderr
+    assert place.run("r.yaml", "--resume", "--accept-changes").returncode == 0
+    assert place.log() == ["in"]
+
+
+def test_a_pinned_run_goes_on_without_its_file(place: Place) -> None:
+    place.recipe(work("a", "hold", "a"), note("b", "depends_on: a"))
+    place.killed_when(place.log, "r.yaml")
+    place.write("r.yaml", "steps: [broken")
+    place.go("a")
+    assert octo_step_instance.main(["run", str(place.instance())]) == 0
+    assert place.log() == ["a", "a", "b"]
+    assert place.events("library_changed")[0]["files"] == [str(place.path / "r.yaml")]
+
+
+def test_choices_are_kept_and_can_be_made_anew(place: Place) -> None:
+    place.recipe(note("a"), work("b", "until", "there", "b", more="depends_on: a"), note("c"))
+    assert place.run("r.yaml", "--skip", "c").returncode == 1
+    place.write("there", "")
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["a", "b", "b"]
+    assert place.run("r.yaml", "--resume", "--only", "c").returncode == 0
+    assert place.log() == ["a", "b", "b", "c"]
+
+
+def test_from_step_performs_again_what_comes_after(place: Place) -> None:
+    place.recipe(note("a"), note("b", "depends_on: a"), note("c", "depends_on: b"), note("d"))
+    assert place.run("r.yaml", "--executor", "serial").returncode == 0
+    before = place.log()
+    assert place.run("r.yaml", "--resume", "--from-step", "b").returncode == 0
+    assert place.log() == [*before, "b", "c"]
+
+
+def test_inputs_stay_as_they_were_given(place: Place) -> None:
+    head = "inputs: {who: {type: string}}"
+    place.recipe(work("a", "until", "there", "{{ inputs.who }}"), head=head)
+    assert place.run("r.yaml", "--set", "who=me").returncode == 1
+    refused = place.run("r.yaml", "--resume", "--set", "who=you")
+    assert refused.returncode == 2 and "input 'who' of this run is 'me'" in refused.stderr
+    place.write("there", "")
+    assert place.run("r.yaml", "--resume", "--set", "who=me").returncode == 0
+    assert place.log() == ["me", "me"]
+
+
+# --- at the end -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+def test_finally_steps_run_after_a_failure(place: Place, executor: str) -> None:
+    place.recipe(
+        work("a", "fail", "a"),
+        note("b", "depends_on: a"),
+        note("y", "finally: true"),
+        work("z", "note", "{{ results.a }}", more="finally: true, depends_on: y"),
+    )
+    assert place.run("r.yaml", "--executor", executor).returncode == 1
+    assert place.log() == ["a", "y", "None"]
+
+
+def test_finally_steps_run_after_a_stop(place: Place) -> None:
+    place.recipe(work("a", "hold", "a"), note("b", "depends_on: a"), note("z", "finally: true"))
+    with place.running("r.yaml") as process:
+        wait_for(place.log, "the step to be at work")
+        assert octo_step_instance.main(["stop", str(place.instance()), "--no-wait"]) == 0
+        place.go("a")
+        assert process.wait(DEADLINE_S) == 1
+    assert place.log() == ["a", "z"]
+
+
+def test_finally_steps_run_when_a_run_is_stopped_that_rests(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.recipe(work("a", "hold", "a"), note("b", "depends_on: a"), note("z", "finally: true"))
+    with place.running("r.yaml") as process:
+        wait_for(place.log, "the step to be at work")
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "pausing" in place.out(), "the signal to be heard")
+        place.go("a")
+        assert process.wait(DEADLINE_S) == 3
+    monkeypatch.chdir(place.path)
+    octo_step_instance.main(["stop", str(place.instance())])
+    assert place.log() == ["a", "z"]
+    assert place.parameters()["global_parameters"]["step_engine_state"] == "COMPLETE_ERROR"
+
+
+def test_a_failing_finally_step_fails_the_run(place: Place) -> None:
+    place.recipe(note("a"), work("z", "fail", "z", more="finally: true"))
+    assert place.run("r.yaml").returncode == 1
+    assert place.log() == ["a", "z"]
+
+
+# --- conditions -----------------------------------------------------------------------------------
+
+
+def test_a_step_whose_condition_is_false_is_skipped_and_counts_as_done(place: Place) -> None:
+    place.recipe(
+        note("a"),
+        note("b", "depends_on: a, when: \"results.a == 'x'\""),
+        note("c", "depends_on: b, when: \"results.a == 'a' and results.b is none\""),
+    )
+    assert place.run("r.yaml").returncode == 0
+    assert place.log() == ["a", "c"]
+
+
+def test_a_failure_can_be_gone_on_after_or_round(place: Place) -> None:
+    place.recipe(
+        work("a", "fail", "a", more="on_error: continue"),
+        note("b", "depends_on: a"),
+        work("c", "fail", "c", more="on_error: {go_to: d}, depends_on: b"),
+        note("d"),
+        note("e", "depends_on: c"),
+    )
+    assert place.run("r.yaml").returncode == 0
+    assert place.log() == ["a", "b", "c", "d"]
+
+
+# --- while it runs --------------------------------------------------------------------------------
+
+
+def test_the_commands_of_instances_work_while_it_runs(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place.recipe(
+        note("a"), work("b", "hold", "b", more="depends_on: a"), note("c", "depends_on: b")
+    )
+    instance = str(place.instance())
+    with place.running("r.yaml") as process:
+        wait_for(lambda: "b" in place.log(), "the step to be at work")
+        for command in (["status"], ["history"], ["graph", "-o", str(place.path / "now.svg")]):
+            assert octo_step_instance.main([command[0], instance, *command[1:]]) == 0
+        shown = capfd.readouterr().out
+        assert f"run by pid {process.pid}" in shown and "b EXECUTE" in shown
+        assert octo_step_instance.main(["pause", instance, "--no-wait"]) == 0
+        place.go("b")
+        assert process.wait(DEADLINE_S) == 3
+    assert place.log() == ["a", "b"]
+    assert octo_step_instance.main(["jump", instance, "a"]) == 0
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["a", "b", "a", "b", "c"]
+
+
+# --- recipes in recipes, nodes in recipes ---------------------------------------------------------
+
+INNER = "inputs: {word: {type: string}}"
+
+
+def test_a_nested_recipe_has_its_own_instance_inputs_and_result(place: Place) -> None:
+    place.recipe(
+        "name: s, type: recipe, recipe: sub/inner.yaml, args: {word: hello}",
+        "name: b, module: work, function: note, depends_on: s, args: ['{{ results.s.context.k }}']",
+    )
+    place.recipe(
+        "name: in, module: work, function: put, args: {key: k, value: '{{ inputs.word }}'}",
+        "name: print, module: builtins, function: print, args: ['from within']",
+        head=INNER,
+        name="sub/inner",
+    )
+    ended = place.run("r.yaml")
+    assert ended.returncode == 0, ended.stderr
+    assert "from within\n" in ended.stdout
+    assert place.log() == ["hello"]
+    nested = place.parameters("r/nested/s")
+    assert nested["global_parameters"]["step_engine_state"] == "COMPLETE_SUCCESS"
+    assert nested["inputs"] == {"word": "hello"}
+
+
+def test_a_nested_failure_is_told_with_its_step_and_place(place: Place) -> None:
+    place.recipe("name: s, type: recipe, recipe: inner.yaml")
+    place.recipe(note("fine"), work("bad", "fail", "x"), name="inner")
+    ended = place.run("r.yaml")
+    assert ended.returncode == 1
+    assert "recipe inner: EXECUTE of bad failed: ValueError: x went wrong" in ended.stdout
+    assert "work.py" in ended.stdout
+    place.write("work.py", place.path.joinpath("work.py").read_text().replace("raise", "return #"))
+    assert place.run("r.yaml", "--resume", "--accept-changes").returncode == 0
+    assert sorted(place.log()) == ["fine", "x", "x"]
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_a_killed_nested_run_goes_on_where_it_was(place: Place, executor: str) -> None:
+    place.recipe(note("a"), "name: s, type: recipe, recipe: inner.yaml, depends_on: a")
+    place.recipe(note("in"), work("hold", "hold", "hold", more="depends_on: in"), name="inner")
+    place.killed_when(lambda: "hold" in place.log(), "r.yaml", "--executor", executor)
+    nested = place.instance("r/nested/s")
+    wait_for(lambda: runner_of(nested) is None, "the nested engine to notice")
+    place.go("hold")
+    ended = place.run("r.yaml", "--resume", "--executor", executor)
+    assert ended.returncode == 0, ended.stderr
+    assert place.log() == ["a", "in", "hold", "hold"]
+    assert [each["node"] for each in place.events("interrupted", name="r/nested/s")] == ["hold"]
+
+
+def test_a_nested_recipe_runs_for_each_item_and_again_when_the_outer_step_does(
+    place: Place,
+) -> None:
+    place.recipe(
+        "name: s, type: recipe, recipe: inner.yaml, foreach: [x, y], args: {word: '{{ item }}'}"
+    )
+    place.recipe(
+        "name: in, module: work, function: note, args: ['{{ inputs.word }}']",
+        head=INNER,
+        name="inner",
+    )
+    assert place.run("r.yaml").returncode == 0
+    assert sorted(place.log()) == ["x", "y"]
+    assert place.run("r.yaml", "--resume", "--from-step", "s").returncode == 0
+    assert sorted(place.log()) == ["x", "x", "y", "y"]
+
+
+def test_a_nested_run_that_rests_lets_the_outer_one_rest(place: Place) -> None:
+    place.recipe("name: s, type: recipe, recipe: inner.yaml", note("b", "depends_on: s"))
+    place.recipe(work("in", "hold", "in"), note("then", "depends_on: in"), name="inner")
+    with place.running("r.yaml") as process:
+        wait_for(place.log, "the step to be at work")
+        nested = str(place.instance() / "nested" / "s")
+        assert octo_step_instance.main(["pause", nested, "--no-wait"]) == 0
+        place.go("in")
+        assert process.wait(DEADLINE_S) == 3
+    assert place.log() == ["in"]
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["in", "then", "b"]
+
+
+def test_wrong_inputs_of_a_nested_recipe_are_told(place: Place) -> None:
+    place.recipe("name: s, type: recipe, recipe: inner.yaml, args: {word: '{{ 1 + 1 }}'}")
+    place.recipe(note("in"), head=INNER, name="inner")
+    ended = place.run("r.yaml")
+    assert ended.returncode == 1 and "input 'word' must be text" in ended.stdout
+
+
+NODE = """\
+import os
+from stepnode_baseclass import stepnode_baseclass
+
+class step_node_heat(stepnode_baseclass):
+    step_node_graph_dict = {"step_node_heat": {"max_retries": 1}}
+    step_node_params_dict_init = {"step_node_heat": {"degrees": 20, "seconds": 5}}
+
+    def step_entry(self):
+        print(self.name, "enters", os.path.basename(os.getcwd()))
+
+    def step_execute(self):
+        tries = self.increment(self.name, "tries")
+        print("heats to", self.get(self.name, "degrees"), "for", self.get(self.name, "seconds"))
+        return 0 if tries == 2 else 1
+
+    def step_advance(self):
+        return "COMPLETE_ERROR"
+
+    def step_exit(self):
+        print("exits")
+
+    def step_make_safe(self):
+        print("cools down")
+"""
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+def test_a_node_of_a_library_is_a_step(place: Place, executor: str) -> None:
+    place.write("step_library/lab/step_node_heat.py", NODE)
+    node = "type: step_node, module: lab, function: step_node_heat"
+    place.recipe(
+        f"name: warm, {node}, args: {{degrees: 80}}",
+        f"name: never, {node}, when: false",
+        note("b", "depends_on: [warm, never]"),
+    )
+    ended = place.run("r.yaml", "--executor", executor)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = [line for line in ended.stdout.splitlines() if not line.startswith("==>")]
+    heats = ["heats to 80 for 5"] * 2
+    assert lines == ["warm enters r", *heats, "exits"]
+    kept = place.parameters()["warm"]
+    assert (kept["degrees"], kept["seconds"], kept["tries"]) == (80, 5, 2)
+    assert place.log() == ["b"]
+
+
+def test_what_a_node_has_armed_is_made_safe_after_a_failure(place: Place) -> None:
+    place.write("step_library/lab/step_node_heat.py", NODE)
+    place.recipe(
+        "name: warm, type: step_node, module: lab, function: step_node_heat",
+        work("b", "fail", more="depends_on: warm"),
+    )
+    ended = place.run("r.yaml")
+    assert ended.returncode == 1
+    assert "cools down\n" in ended.stdout
+    assert place.parameters()["global_parameters"]["make_safe"] == []
