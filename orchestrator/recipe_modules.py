@@ -135,7 +135,8 @@ class ModulePath:
         spec = _python_spec(module)
         if spec is None or (spec.loader is None and not spec.has_location):
             raise self._no_module(module)
-        return _outline_of(module, Path(spec.origin)) if spec.has_location and spec.origin else None
+        file = Path(spec.origin or "")  # it may be in an archive, or in none at all
+        return _outline_of(module, file) if spec.has_location and file.is_file() else None
 
     def _place(self, module: str) -> tuple[Path, Path] | None:
         """The directory of the recipe that a module is in, and its file; None: it is in none."""

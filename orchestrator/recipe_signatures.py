@@ -55,14 +55,13 @@ class Outline:
     """
 
     def __init__(self, source: bytes, file: str) -> None:
-        self._bound: dict[str, ast.AST] = {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come when the module is imported
             tree = ast.parse(source, file)
-        self._is_open = any(map(_makes_names, ast.walk(tree)))
-        for name, node in _bindings(tree.body):
-            self._bound[name] = node
-            self._is_open |= name in ("*", "__getattr__")
+        self._bound = _bound(tree.body)
+        self._is_open = any(map(_makes_names, ast.walk(tree))) or not (
+            self._bound.keys().isdisjoint(("*", "__getattr__"))
+        )
 
     def names(self) -> list[str]:
         """The names that are certain."""
@@ -88,27 +87,46 @@ def _makes_names(node: ast.AST) -> bool:
         return (
             node.attr == "modules" and isinstance(node.value, ast.Name) and node.value.id == "sys"
         )
-    return isinstance(node, ast.Name | ast.Global) and bool(
-        _MAKERS & {node.id} if isinstance(node, ast.Name) else node.names
-    )
+    return isinstance(node, ast.Global) or (isinstance(node, ast.Name) and node.id in _MAKERS)
 
 
-def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
-    """What statements bind, in their order; what is bound to a name last, counts."""
+_UNSURE = ast.Pass()
+"""In the place of what a name is bound to, where that isn't certain."""
+
+
+def _bound(body: Iterable[ast.stmt]) -> dict[str, ast.AST]:
+    """What the names are bound to when all statements are carried out."""
+    found: dict[str, ast.AST] = {}
+    for name, node, in_block in _bindings(body):
+        found[name] = _UNSURE if in_block and name in found else node
+    return found
+
+
+def _bindings(
+    body: Iterable[ast.stmt], in_block: bool = False
+) -> Iterator[tuple[str, ast.AST, bool]]:
+    """What statements bind, in their order, and whether that is in a block, as below `if`."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name, node
+            yield node.name, node, in_block
             continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 whole = isinstance(node, ast.ImportFrom) or alias.asname
-                yield alias.asname or (alias.name if whole else alias.name.split(".")[0]), node
+                name = alias.asname or (alias.name if whole else alias.name.split(".")[0])
+                yield name, node, in_block
             continue
-        for each in _names_stored(node):
-            value = getattr(node, "value", None) if isinstance(node, ast.Assign) else None
-            yield each, value or node
+        for name in _names_stored(node):
+            yield name, _value(node, name), in_block
         for inner in _blocks(node):
-            yield from _bindings(inner)
+            yield from _bindings(inner, in_block=True)
+
+
+def _value(node: ast.stmt, name: str) -> ast.AST:
+    """What an assignment gives a name, if it gives it the whole value."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    whole = any(isinstance(each, ast.Name) and each.id == name for each in targets)
+    return node.value if whole and isinstance(node, ast.Assign) else node
 
 
 def _names_stored(node: ast.stmt) -> Iterator[str]:
@@ -159,7 +177,7 @@ def _is_plain(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bo
 
 
 def _class(node: ast.ClassDef) -> Target:
-    members = dict(_bindings(node.body))
+    members = _bound(node.body)
     if isinstance(members.get("run"), ast.FunctionDef | ast.AsyncFunctionDef):
         return Target(is_scriptlet=True, parameters=_declared(members.get("parameters")))
     if node.keywords or "run" in members or any(ast.unparse(e) != "object" for e in node.bases):

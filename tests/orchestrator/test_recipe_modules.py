@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -283,6 +284,18 @@ def test_source_that_cant_be_read_is_told_at_its_line(write: Write) -> None:
         assert error.value.message.startswith(f"module {module!r} can't be read: {here}")
         assert line in error.value.message
     assert path.find("warns", "f").signature is not None
+
+
+def test_what_python_finds_in_an_archive_is_there(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = write({"recipe/r.yaml": ""})
+    with zipfile.ZipFile(here / "packed.zip", "w") as archive:
+        archive.writestr("packed_tasks.py", "def f(): return 'packed'")
+    monkeypatch.syspath_prepend(here / "packed.zip")
+    path = ModulePath(here / "recipe", here / "recipe")
+    assert path.find("packed_tasks", "f").is_callable
+    assert path.load("packed_tasks", "f")() == "packed"
 
 
 def test_members_of_classes_can_be_named(write: Write) -> None:

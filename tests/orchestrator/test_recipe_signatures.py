@@ -74,6 +74,12 @@ def test_a_class_is_called_as_its_init_says(given: str) -> None:
         "for f in []: ...",
         "match x:\n  case 1:\n    f = make()",
         "(f, g) = make()",
+        "f, g = 1, 2",
+        "x = (f := 1)",
+        "if x:\n  def f(a): ...\nelse:\n  def f(a, b): ...",
+        "try:\n  from m import f\nexcept ImportError:\n  def f(a): ...",
+        "def f(a): ...\nif x:\n  f = 1",
+        "class f:\n  if x:\n    def __init__(self): ...\n  else:\n    def __init__(self, a): ...",
         "f = g = lambda: 1",
         "if (f := make()): ...",
         "@decorated\ndef f(a): ...",
@@ -118,6 +124,15 @@ def test_a_literal_cant_be_called(value: str) -> None:
 def test_what_is_bound_last_counts() -> None:
     assert target("f = 1\ndef f(a): ...") != Target(is_callable=False)
     assert target("def f(a): ...\nf = 1") == Target(is_callable=False)
+
+
+def test_what_is_bound_in_one_block_alone_is_known() -> None:
+    found = target("if x:\n  def f(a): ...")
+    assert found is not None
+    assert str(found.signature) == "(a)"
+    found = target("try:\n  from m import f\nexcept ImportError: ...\ndef f(b): ...")
+    assert found is not None
+    assert str(found.signature) == "(b)"
 
 
 def test_decorators_of_the_project_and_of_caches_change_no_signature() -> None:
