@@ -98,6 +98,8 @@ def _bound(body: Iterable[ast.stmt]) -> dict[str, ast.AST]:
     """What the names are bound to when all statements are carried out."""
     found: dict[str, ast.AST] = {}
     for name, node, in_block in _bindings(body):
+        if name == "*":  # it may bind any of them anew
+            found = dict.fromkeys(found, _UNSURE)
         found[name] = _UNSURE if in_block and name in found else node
     return found
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +92,7 @@ def test_a_class_is_called_as_its_init_says(given: str) -> None:
         "class f:\n  run = make()",
         # what may make names
         "from m import *",
+        "def f(a): ...\ntry:\n  from m import *\nexcept ImportError: ...",
         "def __getattr__(name): ...",
         "globals()['f'] = 1",
         "exec('f = 1')",
@@ -179,3 +182,36 @@ def test_what_is_no_python_is_refused() -> None:
 def test_the_outline_names_what_is_certain() -> None:
     outline = Outline(b"import os.path\nfrom m import *\ndef f(): ...\nA = 1", "tasks.py")
     assert outline.names() == ["os", "f", "A"]
+
+
+MODULES = (
+    "argparse ast asyncio.tasks bisect calendar collections concurrent.futures configparser"
+    " contextlib copy csv dataclasses datetime decimal difflib email.message enum fractions"
+    " ftplib functools glob gzip hashlib heapq html http.client inspect ipaddress json"
+    " json.decoder keyword logging logging.handlers mailbox multiprocessing.pool operator os"
+    " pathlib pickle platform posixpath pprint queue random re sched shelve shutil smtplib"
+    " socket sqlite3 statistics string subprocess tarfile tempfile textwrap threading timeit"
+    " traceback types typing unittest.mock urllib.parse urllib.request uuid wave weakref"
+    " xml.dom.minidom xml.etree.ElementTree zipfile"
+)
+
+
+@pytest.mark.parametrize("module", MODULES.split())
+def test_what_is_said_of_real_modules_is_so(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert loaded.__file__ is not None
+    outline = Outline(Path(loaded.__file__).read_bytes(), loaded.__file__)
+    for name, value in vars(loaded).items():
+        found = outline.target(name)
+        if name.startswith("__") or not callable(value):
+            continue
+        assert found is not None, name
+        assert found.is_callable, name
+        assert not found.is_scriptlet or hasattr(value, "run"), name
+        if found.signature is not None and (real := target_of(value).signature) is not None:
+            assert shape(found.signature) == shape(real), name
+
+
+def shape(signature: inspect.Signature) -> list[tuple[Any, ...]]:
+    parameters = signature.parameters.values()
+    return [(each.name, each.kind, each.default is inspect.Parameter.empty) for each in parameters]
