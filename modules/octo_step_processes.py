@@ -84,18 +84,23 @@ def marked(instance: Path) -> Iterator[None]:
 def outlived(instance: Path) -> list[str]:
     """A line for each running process that hooks of this instance's engines, now gone, started.
 
-    Without workers and what is theirs: they end with their engine by themselves.
+    Workers and what is theirs end by themselves when their engine is gone; this waits for that, so
+    that no hook is performed beside itself.
     """
     import psutil
 
     ours = {psutil.Process(), *psutil.Process().parents()}
-    found = []
+    left: set[psutil.Process] = set()
+    ending: set[psutil.Process] = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # gone, or another user's
             environment = process.environ()
-            if environment.get(RUN_MARK) == str(instance) and MARK not in environment:
-                found.append(process)
-    return still_running(set(found) - ours)
+            if environment.get(RUN_MARK) == str(instance) and process not in ours:
+                (ending if MARK in environment else left).add(process)
+    deadline = time.monotonic() + GRACE_S
+    while _running(ending) and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
+    return still_running(left | ending)
 
 
 def wait_for_end(pid: int) -> None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from octo_parameter_schema import PARAMETER_FILE_NAME
+from octo_step_processes import MARK, RUN_MARK
 from tests.faults.bench import KILLED, Bench
 from tests.faults.laboratory import Laboratory
 from tests.faults.runs import HOOK_OF, RUNS, Stand, by_node, events, ledger, write_library
@@ -148,7 +149,8 @@ def check(bench: Bench, clean: list[str], name: str) -> Stand:
 def workers(work: Path) -> list[int]:
     """The worker processes of the engines that ran here."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(work) in word for word in process.info["cmdline"] or ()):
+    for process in psutil.process_iter(["environ"]):
+        environment = process.info["environ"] or {}
+        if MARK in environment and environment.get(RUN_MARK) == str(work / INSTANCE):
             found.append(process.pid)
     return found

@@ -227,6 +227,26 @@ def test_what_a_killed_engine_has_left_running_is_told_by_the_next_one(
         assert not told
 
 
+@pytest.mark.slow
+def test_a_worker_that_has_not_ended_with_its_engine_is_waited_for_and_told_of(
+    make_library: MakeLibrary, instance: Path
+) -> None:
+    body = trace("step_execute", f"Path('pid').write_text(str(os.getpid()))\n        {HANG_ONCE}")
+    create_instance(instance, make_library({"a": ONCE + node_text("a", body)}))
+    with running(instance, "--executor", "processes") as engine:
+        wait_for((instance / "reached").exists, "the hook")
+        worker = psutil.Process(int((instance / "pid").read_text()))
+        worker.suspend()  # so that it doesn't notice
+        engine.kill()
+    try:
+        assert run(instance, "--executor", "processes").returncode == 0
+        (told,) = events(instance, "left_running")
+        assert [line.split()[0] for line in told["what"]] == [str(worker.pid)]
+        assert told["what"][0].endswith(": still runs")
+    finally:
+        worker.kill()
+
+
 @pytest.mark.parametrize(
     "end", ["os._exit(0)", "os.abort()", "os.kill(os.getpid(), signal.SIGSEGV)"]
 )
