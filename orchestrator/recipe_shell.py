@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,8 +86,9 @@ def run_command(
         raise
     finally:
         _running.discard(process)
+        deadline = time.monotonic() + _LAST_OUTPUT_S
         for pump in pumps:
-            pump.end()
+            pump.end(deadline)
     return Ended(process.returncode, pumps[0].text().strip(), facts)
 
 
@@ -128,9 +130,9 @@ class _Pump(threading.Thread):
                 if not data:
                     return
 
-    def end(self) -> None:
-        """Wait for what the command has written, and stop writing."""
-        self.join(_LAST_OUTPUT_S)
+    def end(self, deadline: float) -> None:
+        """Wait until the deadline for what the command has written, and stop writing."""
+        self.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
             self._ended = True
 
