@@ -37,11 +37,12 @@ from octo_parameter_schema import (
     PROGRAM_KEY,
     REVISION_KEY,
 )
+from octo_spare_file import SPARE_SUFFIX
 from octo_step_events import EVENT_FILE_NAME, read_events
 from octo_step_processes import command_and_start
 from octo_step_program import load_program
 
-LEFTOVERS = (".octo_step_engine_*.tmp", f"{TRIAL_PREFIX}*")
+LEFTOVERS = (".octo_step_engine_*.tmp", f".octo_step_engine_*{SPARE_SUFFIX}", f"{TRIAL_PREFIX}*")
 HELD_TOO_LONG_S = 1.0  # a parameter lock is held for milliseconds
 
 
@@ -166,7 +167,7 @@ def _state(path: Path) -> Iterator[Finding]:
         yield Finding("instance", "note", "none here")
     left = sorted(file.name for pattern in LEFTOVERS for file in path.glob(pattern))
     if left:
-        hint = "harmless: what was killed or is at work now; the next write replaces *.tmp"
+        hint = "harmless: of what was killed or is at work now; the next write removes *.tmp and *.spare"
         yield Finding("leftovers", "note", ", ".join(left), hint)
 
 

@@ -349,6 +349,7 @@ def change_library(instance: Path) -> None:
         (change_library, "library", "helper.py"),
         (lambda instance: (instance / PIN).unlink(), "library", "pin is gone"),
         (spoil(f"{PARAMETER_FILE}.tmp", "{"), "leftovers", f"{PARAMETER_FILE}.tmp"),
+        (spoil(f"{PARAMETER_FILE}.spare", "{"), "leftovers", f"{PARAMETER_FILE}.spare"),
         (spoil(f"{PARAMETER_FILE}.backup", "{"), "safety copy", "no good one"),
     ],
 )
