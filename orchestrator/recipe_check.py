@@ -299,7 +299,7 @@ class _Checks:
         except RecipeError as error:
             inner = error.details["problems"]
             if inner[0].line is None:
-                self.report.tell(where, f"{about} {inner[0].file} {inner[0].message}")
+                self.report.tell(where, f"{about} {inner[0].file}: {inner[0].message}")
             else:
                 self.checked.problems.extend(inner)
             return

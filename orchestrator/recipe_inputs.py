@@ -126,8 +126,8 @@ class _Inputs:
     def _take_text(self, text: str) -> None:
         name, equals, value = text.partition("=")
         if not equals:
-            shown = "" if self.has_secrets else f" {text[:80]!r}"
-            self._tell("--set", f"a value is missing{shown}", "as --set NAME=VALUE")
+            name = "an input" if self.has_secrets else repr(text[:80])
+            self._tell("--set", f"{name} has no value", "as --set NAME=VALUE")
         elif name not in self.specs:
             self._take(name, value, "--set")
         else:

@@ -112,7 +112,9 @@ def _check_names(value: Any) -> list[str]:
 def _check_on_error(value: Any) -> Any:
     target = value.get("go_to") if isinstance(value, dict) and len(value) == 1 else None
     if value not in ("fail", "continue") and not isinstance(target, str):
-        raise _wrong(f"must be fail, continue or {{go_to: STEP}}, and is {_short(value)}")
+        near = did_you_mean(value, ("fail", "continue")) if isinstance(value, str) else ""
+        hint = near if near.startswith("did") else ""
+        raise _wrong(f"must be fail, continue or {{go_to: STEP}}, and is {_short(value)}", hint)
     return value
 
 

@@ -32,6 +32,7 @@ __all__ = ["Names", "TemplateProblem", "check_template", "is_true", "render"]
 
 _environment = Environment()
 _RAW = "braces that are no template: {% raw %} ... {% endraw %}"
+_EQUAL = "to compare, write =="
 
 
 # --- rendering ------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def _read(text: str) -> _Read:
         return _Read(_environment.compile_nodes(tree), expression)
     except jinja2.TemplateSyntaxError as error:
         about = f"template {_short(text)}, character {error.lineno}"
-        raise RecipeError(f"{about}: {_said(error)}", hint=_RAW) from None
+        raise RecipeError(f"{about}: {_said(error)}", hint=_hint(error)) from None
     except RecursionError:
         hint = "make it simpler"
         raise RecipeError(f"template {_short(text)}: it is nested too deeply", hint=hint) from None
@@ -160,6 +161,10 @@ def _said(error: jinja2.TemplateSyntaxError) -> str:
     text = (error.message or "it can't be read").partition(". The innermost")[0].rstrip(".")
     ends = "Unexpected end of template. Jinja was looking for the following tags:"
     return text.replace(ends, "it ends, and still needs")
+
+
+def _hint(error: jinja2.TemplateSyntaxError) -> str:
+    return _EQUAL if (error.message or "").endswith("got '='") else _RAW
 
 
 def _short(text: str) -> str:
@@ -248,7 +253,7 @@ def check_template(text: str, names: Names, *, one: bool = False) -> list[Templa
         tree = _environment.read(text)
         found = [*_Walk(text, names, [*walk(tree)]).problems()]
     except jinja2.TemplateSyntaxError as error:
-        return [_problem(text, error.lineno, f"is no template: {_said(error)}", _RAW)]
+        return [_problem(text, error.lineno, f"is no template: {_said(error)}", _hint(error))]
     except RecursionError:
         return [TemplateProblem(0, 1, "is no template: it is nested too deeply")]
     if one and _only_expression(tree) is None:

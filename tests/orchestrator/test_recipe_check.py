@@ -108,6 +108,7 @@ MISTAKES = [
     (f"steps: [{{name: a, {CALL}, timeout: '60'}}]", "1:54", "timeout must be a number", ""),
     (f"steps: [{{name: a, {CALL}, timeout: 0}}]", "1:54", "above 0, and is 0", ""),
     (f"steps: [{{name: a, {CALL}, retry_jitter: 2}}]", "1:54", "a number from 0 to 1", ""),
+    (f"steps: [{{name: a, {CALL}, on_error: contniue}}]", "1:54", "on_error must", "'continue'"),
     (f"steps: [{{name: a, {CALL}, on_error: ignore}}]", "1:54", "on_error must be fail", ""),
     (f"steps: [{{name: a, {CALL}, enabled: no}}]", "1:54", "true or false", "write false"),
     (f"steps: [{{name: a, {CALL}, on_interrupt: rreun}}]", "1:54", "one of rerun", "'rerun'?"),
@@ -225,7 +226,12 @@ steps:
         *("1:52", "command is given twice, as a key and in args", ""),
     ),
     ("steps: [{name: a, type: step_node, module: helo, function: x}]", "1:36", "'helo'", ""),
-    ("steps: [{name: a, type: recipe, recipe: no.yaml}]", "1:33", "there is no such file", ""),
+    (
+        "steps: [{name: a, type: recipe, recipe: no.yaml}]",
+        "1:33",
+        "no.yaml: there is no such file",
+        "",
+    ),
     ("steps: [{name: a, type: recipe, recipe: r.yaml}]", "1:33", "r.yaml -> r.yaml", ""),
     ("steps: [{name: a, type: recipe, recipe: '{{ x }}'}]", "1:33", "is no template", ""),
     # --- templates ---

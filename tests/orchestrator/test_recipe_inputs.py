@@ -140,7 +140,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "--set: input 'loud' must be true or false, and is 'yes'",
         "--set: input 'files' must be a list, and is 'a,b'\n  as --set 'files=[a, b]'",
         "--set: input 'table' must be a mapping, and is 'a'\n  as --set 'table={a: 1}'",
-        "--set: a value is missing 'name'\n  as --set NAME=VALUE",
+        "--set: 'name' has no value\n  as --set NAME=VALUE",
         "--set: input 'kind' must be one of 'a', 'b', and is 'c'",
         f"{file}:1:1: there is no input 'cuont'\n  did you mean 'count'?",
         f"{file}:2:1: input 'share' must be a number, and is a list",

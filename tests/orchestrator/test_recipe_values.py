@@ -230,6 +230,7 @@ NAMES = Names(
         ("{{ 1 | tojsno }}", 0, 8, "there is no filter 'tojsno'", "did you mean 'tojson'?"),
         ("{{ 1 is defind }}", 0, 6, "there is no test 'defind'", "did you mean 'defined'?"),
         ("{{ 1 + }}", 0, 8, "is no template: unexpected 'end of print statement'", "{% raw %}"),
+        ("{{ 1 = 2 }}", 0, 6, "is no template: expected token", "to compare, write =="),
         ("{{ 'abc }}", 0, 4, "is no template: unexpected char", "{% raw %}"),
         ("a\nb {{ $x }}", 1, 6, "is no template: unexpected char '$'", "{% raw %}"),
         ("a\n{% if x %}", 1, 9, "it ends, and still needs", "{% raw %}"),
