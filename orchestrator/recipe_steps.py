@@ -30,7 +30,6 @@ from orchestrator.recipe_modules import ModulePath
 from orchestrator.recipe_pin import PinnedRecipe
 from orchestrator.recipe_secrets import Masker, masked_output
 from orchestrator.recipe_shell import run_command
-from orchestrator.recipe_values import is_true, render
 from scriptlets.lifecycle import ScriptletFailed, call_target
 from scriptlets.outcomes import error_text, users_traceback, why_not_kept
 from scriptlets.resources import Usage
@@ -263,7 +262,7 @@ class RecipeStep:
         return kept
 
     def _rendered_items(self, variables: Mapping[str, Any]) -> list[Any]:
-        items = render(self._task["foreach"], variables)
+        items = _render(self._task["foreach"], variables)
         if not isinstance(items, list | tuple | range):
             raise RecipeError(
                 f"foreach must be a list, and is {type(items).__name__}: {items!r:.80}",
@@ -284,7 +283,11 @@ class RecipeStep:
 
     def _is_true_now(self, variables: Mapping[str, Any]) -> bool:
         when = self._task.get("when", True)
-        return when if isinstance(when, bool) else is_true(when, variables)
+        if isinstance(when, bool):
+            return when
+        from orchestrator.recipe_values import is_true  # loads Jinja2
+
+        return is_true(when, variables)
 
     # --- doing it ---
 
@@ -298,7 +301,7 @@ class RecipeStep:
 
     def _rendered(self, key: str, variables: Mapping[str, Any]) -> Any:
         value = self._task.get(key)
-        return value if self._fixed else render(value, variables)
+        return value if self._fixed else _render(value, variables)
 
     def _call(self, args: Any) -> Any:
         """Call the step's function, or run its scriptlet."""
@@ -512,6 +515,14 @@ class _Results(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._steps)
+
+
+def _render(value: Any, variables: Mapping[str, Any]) -> Any:
+    if not _has_template(value):
+        return value
+    from orchestrator.recipe_values import render  # loads Jinja2
+
+    return render(value, variables)
 
 
 def _as_text(value: Any) -> str:

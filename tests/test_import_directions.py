@@ -154,6 +154,7 @@ LATE = {
     "recipe_check_templates",
     "recipe_inputs",
     "recipe_pin",
+    "recipe_steps",
     "recipe_worker",
     "runner",
     "scriptlets.framework",

@@ -13,7 +13,6 @@ In this order, each with what its parameters ask for (see `calls`); only `run` m
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -141,6 +140,8 @@ def outcome(function: Callable[..., Any], positional: Any, keywords: Mapping[str
     try:
         value = function(*positional, **keywords)
         if isinstance(value, CoroutineType):
+            import asyncio  # few functions are coroutines, and it is slow to load
+
             value = asyncio.run(value)
     except SystemExit as exit:
         if exit.code in (None, 0):
