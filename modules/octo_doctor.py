@@ -167,7 +167,7 @@ def _state(path: Path) -> Iterator[Finding]:
         yield Finding("instance", "note", "none here")
     left = sorted(file.name for pattern in LEFTOVERS for file in path.glob(pattern))
     if left:
-        hint = "harmless: of what was killed or is at work now; the next write removes *.tmp and *.spare"
+        hint = "harmless: of what was killed or is at work; the next write removes *.tmp, *.spare"
         yield Finding("leftovers", "note", ", ".join(left), hint)
 
 
