@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from octo_step_graph import StepGraph
     from orchestrator.recipe_check import CheckedRecipe
     from orchestrator.recipe_document import Problem
 
@@ -146,9 +145,10 @@ def _graph(arguments: Namespace) -> int:
     from pathlib import Path
 
     from octo_graph_steps import MERMAID_SUFFIX, draw, write_graph
+    from orchestrator.recipe_program import recipe_graph
 
     compiled = compile_recipe(arguments.file)
-    steps, form = _step_graph(compiled), arguments.format or ""
+    steps, form = recipe_graph(compiled), arguments.format or ""
     if arguments.output == "-":
         sys.stdout.buffer.write(draw(steps, form or "svg", title=compiled["name"]))
         return 0
@@ -157,15 +157,6 @@ def _graph(arguments: Namespace) -> int:
     write_graph(file, steps, format=form, title=compiled["name"])
     sys.stdout.write(f"drawn: {file}\n")
     return 0
-
-
-def _step_graph(compiled: dict[str, Any]) -> StepGraph:
-    from pathlib import Path
-
-    from octo_step_graph import dependency_graph
-
-    nodes, arrows = compiled["step_node_graph_dict"], compiled["step_arrow_graph_dict"]
-    return dependency_graph(nodes, arrows, {}, Path(compiled["source"]))
 
 
 def _scriptlets(arguments: Namespace) -> int:

@@ -67,7 +67,7 @@ class PinnedRecipe:
             "nested": self.nested,
             "texts": self.texts,
         }
-        return json.dumps(pin, ensure_ascii=False, indent=1).encode()
+        return json.dumps(pin, ensure_ascii=False).encode()
 
     def changed_sources(self) -> list[str]:
         """The recipe files whose bytes are others now, or that are gone."""

@@ -100,7 +100,7 @@ ORCHESTRATOR = {
     "recipe_check": "dependency_graph recipe_cache recipe_check_calls recipe_check_templates"
     " recipe_inputs recipe_model",
     "recipe_compiler": "recipe_check",
-    "enhanced_recipe_parser": "recipe_compiler scriptlets.listing",
+    "enhanced_recipe_parser": "recipe_program scriptlets.listing",
     "scriptlets": "",
     "scriptlets.base": "",
     "scriptlets.calls": "",
