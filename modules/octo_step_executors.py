@@ -316,6 +316,13 @@ class ThreadExecutor(Executor):
         self._todo: SimpleQueue[HookCall | None] = SimpleQueue()
         self._threads = 0
 
+    def wait(self, timeout: float | None = None) -> list[HookResult]:
+        """As told above."""
+        results = super().wait(timeout)
+        if not self._outstanding:
+            self._redirection.rest()
+        return results
+
     def _accept(self, call: HookCall) -> None:
         if call.node in self._in_workers:
             self._worker_pool().submit(call)

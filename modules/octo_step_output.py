@@ -256,7 +256,7 @@ class ThreadRedirection:
 
     What a thread writes to `sys.stdout` and `sys.stderr` goes to its node's log. File descriptors 1
     and 2 are shared by all threads: what comes that way, as from child processes, goes to a log
-    that belongs to no node, while any hook runs.
+    that belongs to no node, from the first hook until `rest`.
     """
 
     def __init__(self, output: StepOutput) -> None:
@@ -295,11 +295,18 @@ class ThreadRedirection:
         del self._own.stream, self._own.log
         with self._lock:
             self._running -= 1
-            if self._running == 0:
-                self._unshare()
-            elif not self._closed:
+            if not self._closed:
                 sys.stdout, sys.stderr = self._streams  # a hook may have put its own there
         self._output.finish(log)
+
+    def rest(self) -> None:
+        """Where no hook runs: output goes where it went before the first one began.
+
+        Not done at the end of each hook, since it costs as much as a short hook itself.
+        """
+        with self._lock:
+            if self._running == 0:
+                self._unshare()
 
     def close(self) -> None:
         """Gives the descriptors back, even if a hook that was left to itself still runs."""
