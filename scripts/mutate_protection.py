@@ -128,6 +128,16 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        "fsync of a spare file (`power`)",
+        SPARE,
+        "        if sync:\n            os.fdatasync(descriptor)\n",
+        "",
+        (
+            f"{TEST_SPARE}with_sync_the_spare_is_on_disk_before_it_gets_the_name"
+            "_and_the_name_before_the_end",
+        ),
+    ),
+    Mutation(
         "lease on the spare file",
         SPARE,
         "        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n",

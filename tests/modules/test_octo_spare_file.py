@@ -63,6 +63,27 @@ def test_two_files_take_turns(path: Path, sync: bool) -> None:
         assert {path.stat().st_ino, spare(path).stat().st_ino} == files
 
 
+def test_with_sync_the_spare_is_on_disk_before_it_gets_the_name_and_the_name_before_the_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    exchange = octo_atomic_file._exchange
+    assert exchange is not None
+
+    def exchanged(one: str, other: str) -> bool:
+        done.append("exchange")
+        return exchange(one, other)
+
+    monkeypatch.setattr(os, "fdatasync", lambda _: done.append("file"))
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("directory"))
+    monkeypatch.setattr(octo_atomic_file, "_exchange", exchanged)
+    put(path, "the first that is kept as a spare", sync=True)
+    done.clear()
+    put(path, "new", sync=True)
+    assert path.read_text() == "new"
+    assert done == ["file", "exchange", "directory"]
+
+
 def test_who_has_an_old_version_open_reads_it_whole(path: Path) -> None:
     with path.open() as reader:
         whole = path.read_text()
