@@ -17,7 +17,11 @@ if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever
 from octo_errors import OctoError
 from octo_step_grammar import get_parser, parse
 
-__all__ = ["get_parser", "main"]
+TYPE_CHECKING = False  # as in typing, which is slow to load
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["exit_code_of", "get_parser", "main"]
 
 EXIT_INTERRUPTED = 130
 MODULES = {
@@ -31,14 +35,8 @@ MODULES = {
 def main(argv: list[str] | None = None) -> int:
     """Carry out a command line, and return its exit code."""
     default = os.environ.pop("OCTO_STEP_INSTANCE", ".")  # from a launcher; hooks must not have it
-    _open_standard_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    code = _carry_out(sys.argv[1:] if argv is None else argv, default)
-    if "octo_commands_run" in sys.modules:
-        sys.modules["octo_commands_run"].leave_in_spite_of_threads(code)
-    return code
+    words = sys.argv[1:] if argv is None else argv
+    return exit_code_of(lambda: _call(words, default))
 
 
 def _open_standard_streams() -> None:
@@ -51,10 +49,21 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
-def _carry_out(argv: list[str], default_instance: str) -> int:
-    """The exit code of a command; whatever goes wrong has been told."""
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Carry out a command that may run an engine; whatever goes wrong has been told."""
+    _open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    code = _carry_out(command)
+    if "octo_commands_run" in sys.modules:
+        sys.modules["octo_commands_run"].leave_in_spite_of_threads(code)
+    return code
+
+
+def _carry_out(command: Callable[[], int]) -> int:
     try:
-        code = _call(argv, default_instance)
+        code = command()
         sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

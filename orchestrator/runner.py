@@ -25,8 +25,9 @@ if not __package__:  # started as a script: its directory isn't to be searched, 
 
 import argparse
 
-from octo_errors import OctoError, did_you_mean
+from octo_errors import UsageError, did_you_mean
 from octo_step_grammar import EXECUTORS, Parser
+from octo_step_instance import exit_code_of
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["get_parser", "main"]
 
-EXIT_INTERRUPTED = 130
+NEEDED = ("jinja2", "pydantic", "yaml")
+"""What recipes need beside what the engine needs."""
 EXIT_CODES = """\
 exit codes:
   0    all steps are done
@@ -406,37 +408,20 @@ def _show_plan(arguments: Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out a command line, and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if argv is None else argv
     if argv is None:  # others are told what command holds a lock, and that is kept in a file
         sys.argv[1:] = _without_values(words)
-    code = _carried_out(words)
-    if "octo_commands_run" in sys.modules:
-        sys.modules["octo_commands_run"].leave_in_spite_of_threads(code)
-    return code
+    return exit_code_of(lambda: _carried_out(words))
 
 
 def _carried_out(words: list[str]) -> int:
-    """The exit code; whatever goes wrong has been told."""
     try:
-        code = _run(_parse(words))
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `| head`: the reader has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except OctoError as error:
-        return _fail(str(error), error.exit_code)
+        return _run(_parse(words))
     except ModuleNotFoundError as error:
-        hint = f"{sys.executable} -m pip install octo-step-engine"
-        return _fail(f"{sys.executable} lacks {error.name}\n  install it: {hint}", 2)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}", 1)
-    return code
+        if error.name not in NEEDED:
+            raise
+        hint = f"install it: {sys.executable} -m pip install octo-step-engine"
+        raise UsageError(f"{sys.executable} lacks {error.name}", hint=hint) from None
 
 
 def _without_values(words: list[str]) -> list[str]:
@@ -447,11 +432,6 @@ def _without_values(words: list[str]) -> list[str]:
         is_value = before == "--set" or (equals and not option)
         shown.append(f"{equals}{rest.partition('=')[0]}=***" if is_value else word)
     return shown
-
-
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return code
 
 
 if __name__ == "__main__":
