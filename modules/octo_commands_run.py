@@ -88,7 +88,7 @@ def drive(
     with _view(instance, options.get("json", False), options.get("quiet", False), verbose) as view:
         engine = StepEngine(
             instance,
-            executor=options.get("executor", "serial"),
+            executor=options.get("executor"),
             workers=options.get("workers"),
             verbose=verbose,
             strict=options.get("strict", False),

@@ -88,8 +88,8 @@ class StepEngine:
     Args:
         instance: The instance's directory.
         program: What it runs; None loads what its parameter file says, at each call.
-        executor: Where hooks run: `serial`, `threads` or `processes`.
-        workers: How many hooks may run at once; None leaves it to the executor.
+        executor: Where hooks run: `serial`, `threads` or `processes`; None: as the program wishes.
+        workers: How many hooks may run at once; None: as the program wishes.
         verbose: Passed to the nodes as `verbose_flag`.
         strict: Refuse to go on with a library that has changed since the run began.
         keep_going: In a graph by dependency, a node that fails doesn't keep those from running
@@ -108,7 +108,7 @@ class StepEngine:
         instance: InstanceDir,
         *,
         program: Program | None = None,
-        executor: str = "serial",
+        executor: str | None = None,
         workers: int | None = None,
         verbose: bool = False,
         strict: bool = False,
@@ -119,8 +119,7 @@ class StepEngine:
         self.instance = instance
         self._program = program
         self._keep_going = keep_going
-        self._executor_kind = executor
-        self._workers = workers
+        self._executor_kind, self._workers = executor, workers
         self._verbose = verbose
         self._strict = strict
         self._observer = observer
@@ -232,7 +231,11 @@ class StepEngine:
             if log.mended:
                 self._observe(log.mended)
             self._executor = make_executor(
-                self._executor_kind, program.source, program.directory, self._workers, output
+                self._executor_kind or program.executor,
+                program.source,
+                program.directory,
+                program.workers if self._workers is None else self._workers,
+                output,
             )
             limits = replace(limits, at_once=self._executor.workers, keep_going=self._keep_going)
             session = _Session(self, program, limits, log, self._executor)
@@ -352,7 +355,8 @@ class _Session:
             self._log.run_id = _new_run_id()
         kind = "resume" if goes_on else "run_start"
         crash = {"crashed": True} if self.run.crashed else {}
-        events = [{"event": kind, "executor": self.engine._executor_kind, **crash}]
+        executor = self.engine._executor_kind or self.program.executor
+        events = [{"event": kind, "executor": executor, **crash}]
         if changed:
             events.append({"event": "library_changed", "files": changed})
         if self.run.crashed and (left := outlived(self.engine.instance.path)):

@@ -181,9 +181,8 @@ def _run(command: Parser) -> None:
     command.add_argument(
         "--executor",
         type=_one_of(EXECUTORS),
-        default="serial",
         metavar=_choice(EXECUTORS),
-        help="where hooks run (default: serial)",
+        help="where hooks run (default: serial; of a recipe: as it says, or threads)",
     )
     command.add_argument(
         "--workers", type=_positive, metavar="N", help="run at most N hooks at once"

@@ -35,12 +35,16 @@ class Program(Protocol):
         source: Where the objects of the nodes come from.
         directory: The working directory of the hooks.
         warnings: What is doubtful about it.
+        executor: Where its hooks are to run, unless the user says otherwise.
+        workers: How many of them at once; None leaves it to the executor.
     """
 
     graph: StepGraph
     source: NodeSource
     directory: Path
     warnings: list[Problem]
+    executor: str
+    workers: int | None
 
     def identify(self, data: MutableMapping[str, Any]) -> None:
         """Put into the parameter file of a new instance what `load_program` has to know."""
@@ -69,6 +73,9 @@ class LibraryProgram:
     Raises:
         LibraryError: The library has errors; all of them are listed.
     """
+
+    executor = "serial"
+    workers: int | None = None
 
     def __init__(
         self, library: Path, first: str | None, directory: Path, verbose: bool = False

@@ -28,8 +28,6 @@ from orchestrator.recipe_program import (
 )
 
 DEFAULT_PLACE: Final = "step_instances"
-EXECUTOR: Final = "threads"
-"""Where steps run, unless the recipe or the user says otherwise."""
 
 
 def default_place(pinned: PinnedRecipe, working_directory: Path) -> Path:

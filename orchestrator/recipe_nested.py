@@ -24,7 +24,7 @@ from octo_step_output import log_file_name
 from orchestrator.context import CONTEXT_GROUP
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_inputs import resolve_inputs
-from orchestrator.recipe_instance import EXECUTOR, Continuation
+from orchestrator.recipe_instance import Continuation
 from orchestrator.recipe_program import Inputs, RecipeProgram, load_program
 from orchestrator.recipe_steps import RunEnvironment
 
@@ -103,14 +103,11 @@ def _drive_nested(
     program: RecipeProgram, instance: InstanceDir, errors: list[dict[str, Any]]
 ) -> Outcome:
     """Run it; the events of failures are added to `errors`."""
-    defaults = program.compiled["defaults"]
     shown = os.dup(1)  # of the outer step, whose output it is; the descriptor itself is the hooks'
     try:
         engine = StepEngine(
             instance,
             program=program,
-            executor=defaults.get("executor", EXECUTOR),
-            workers=defaults.get("workers"),
             observer=lambda event: errors.append(event) if event["event"] == "step_error" else None,
             sink=lambda _, data: _write(shown, data),
         )

@@ -30,6 +30,8 @@ from orchestrator.recipe_pin import PinnedRecipe, read_pin
 from orchestrator.recipe_secrets import MASK
 from orchestrator.recipe_steps import RecipeStep, RunEnvironment
 
+EXECUTOR: Final = "threads"
+"""Where steps run, unless the recipe or the user says otherwise."""
 RECIPE_GROUP: Final = "recipe"
 INPUTS_GROUP: Final = "inputs"
 
@@ -80,6 +82,9 @@ class RecipeProgram:
         self.compiled = choices.apply(pinned.compiled)
         self.directory = working_directory
         self.warnings: list[Problem] = []
+        defaults = self.compiled["defaults"]
+        self.executor: str = defaults.get("executor", EXECUTOR)
+        self.workers: int | None = defaults.get("workers")
         environment = RunEnvironment(
             instance, working_directory, pinned, inputs.values, inputs.hidden, verbose=verbose
         )

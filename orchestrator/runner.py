@@ -330,10 +330,8 @@ def _drive(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) 
     """Run it to its end, or until it rests; shown as the user wants it."""
     from octo_commands_run import steered_by_signals
     from octo_step_engine import StepEngine
-    from orchestrator.recipe_instance import EXECUTOR
     from orchestrator.run_report import RunReport
 
-    defaults = program.compiled["defaults"]
     report = RunReport(
         program.compiled,
         json_output=arguments.json_output,
@@ -344,8 +342,8 @@ def _drive(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) 
         engine = StepEngine(
             instance,
             program=program,
-            executor=arguments.executor or defaults.get("executor", EXECUTOR),
-            workers=arguments.workers or defaults.get("workers"),
+            executor=arguments.executor,
+            workers=arguments.workers,
             keep_going=arguments.continue_on_error,
             observer=report.event,
             sink=report.output,

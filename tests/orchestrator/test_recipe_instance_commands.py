@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 import octo_step_instance
+from octo_step_events import read_events
 from orchestrator import enhanced_recipe_parser, runner
 
 RECIPE = """\
 steps:
   - {name: a, type: shell, command: "true"}
-  - {name: b, type: shell, command: test -e good}
-  - {name: c, type: shell, command: "true", depends_on: [a, b]}
+  - {name: b, type: shell, command: test -e good, depends_on: a}
+  - {name: c, type: shell, command: "true", depends_on: b}
 """
 
 
@@ -57,3 +59,40 @@ def test_who_wants_to_run_a_recipe_with_the_wrong_program_is_told_the_right_one(
 ) -> None:
     assert enhanced_recipe_parser.main(["run", "example.yaml"]) == 2
     assert "octo-recipe-run FILE" in capfd.readouterr().err
+
+
+MEET = "touch {0}; until test -e {1}; do sleep 0.01; done"
+"""What a step does that is not done unless another one is at work at the same time."""
+
+
+def test_run_performs_steps_where_the_recipe_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps = [
+        f"  - {{name: {one}, type: shell, command: '{MEET.format(one, other)}'}}"
+        for one, other in (("a", "b"), ("b", "a"))
+    ]
+    Path("meet.yaml").write_text("\n".join(["steps:", *steps, ""]))
+    assert runner.main(["meet.yaml", "--quiet"]) == 0
+    instance = Path("step_instances/meet")
+    for file in ("a", "b"):
+        Path(file).unlink()
+    assert octo_step_instance.main(["run", str(instance), "--fresh", "--quiet"]) == 0
+    for words, executor in (([], "threads"), (["--executor", "serial"], "serial")):
+        assert octo_step_instance.main(["run", str(instance), "--fresh", "--quiet", *words]) == 0
+        started = [each for each in read_events(instance) if each["event"] == "run_start"]
+        assert started[-1]["executor"] == executor
+
+
+def test_run_performs_as_many_steps_at_once_as_the_recipe_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps = [f"  - {{name: {name}, type: shell, command: 'true'}}" for name in "abc"]
+    Path("one.yaml").write_text("\n".join(["defaults: {workers: 1}", "steps:", *steps, ""]))
+    assert runner.main(["one.yaml", "--quiet"]) == 0
+    instance = Path("step_instances/one")
+    assert octo_step_instance.main(["run", str(instance), "--fresh", "--quiet"]) == 0
+    nodes = [each["node"] for each in read_events(instance) if each["event"] == "state"]
+    assert [node for node, _ in groupby(nodes)] == ["a", "b", "c"]

@@ -32,6 +32,8 @@ class Steps:
     """A program of steps, given as functions, and what they depend on, as the engine runs it."""
 
     warnings: list[Any] = []  # noqa: RUF012  (a Program's; nothing is doubtful here)
+    executor = "serial"
+    workers: int | None = None
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -171,6 +171,9 @@ class ScriptletProgram:
         kept: What the instance is to keep of it, as `plan.kept_plan` makes it.
     """
 
+    executor = "threads"
+    workers: int | None = None
+
     def __init__(self, kept: dict[str, Any], source: LiveSteps | KeptSteps) -> None:
         nodes, arrows = kept["step_node_graph_dict"], kept["step_arrow_graph_dict"]
         self.kept = kept
