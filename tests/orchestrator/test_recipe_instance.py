@@ -1,0 +1,177 @@
+"""What of a run's state is taken over when its recipe has changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from octo_errors import EngineBusyError, InstanceError
+from octo_instance_dir import InstanceDir
+from octo_step_graph import StepGraph
+from octo_step_states import RunState, Token
+from orchestrator.recipe_choices import Choices
+from orchestrator.recipe_compiler import compile_recipe
+from orchestrator.recipe_instance import (
+    Given,
+    begin_run,
+    carried_over,
+    continuation,
+    default_place,
+    instance_to_resume,
+)
+from orchestrator.recipe_pin import pin_recipe
+from orchestrator.recipe_program import Inputs, RecipeProgram, load_program, recipe_graph
+
+
+def write(tmp_path: Path, *steps: dict[str, Any], **head: Any) -> Path:
+    file = tmp_path / "r.yaml"
+    complete = [{"type": "shell", "command": "true", **step} for step in steps]
+    file.write_text(json.dumps({**head, "steps": complete}))
+    return file
+
+
+def graph(tmp_path: Path, *steps: dict[str, Any]) -> StepGraph:
+    return recipe_graph(compile_recipe(write(tmp_path, *steps)))
+
+
+def step(name: str, *depends_on: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "depends_on": list(depends_on), **more}
+
+
+def done(run: RunState, of: StepGraph) -> set[str]:
+    return {name for name, place in of.positions.items() if run.done >> place & 1}
+
+
+def test_what_is_done_stays_done_by_name(tmp_path: Path) -> None:
+    old = graph(tmp_path, step("a"), step("b", "a"), step("c", "b"))
+    new = graph(tmp_path, step("c", "a"), step("new"), step("a", "new"))
+    run = RunState(done=old.bits(["a", "b"]), step_count=2)
+    assert done(carried_over(run, old, new), new) == {"a"}
+    run = RunState(done=old.bits(["a", "c"]), step_count=2)
+    assert done(carried_over(run, old, new, again={"c"}), new) == {"a"}
+
+
+def test_what_was_left_out_was_not_done(tmp_path: Path) -> None:
+    old = graph(tmp_path, step("a"), step("b", enabled=False))
+    new = graph(tmp_path, step("a"), step("b"))
+    run = RunState(done=old.bits(["a", "b"]), step_count=1)
+    assert done(carried_over(run, old, new), new) == {"a"}
+
+
+def test_active_steps_stay_active_where_they_still_can_be(tmp_path: Path) -> None:
+    old = graph(
+        tmp_path,
+        step("same"),
+        step("gone"),
+        step("off"),
+        step("items", foreach=[1, 2]),
+        step("no_items", foreach=[1, 2]),
+        step("failed", on_error={"go_to": "out"}),
+        step("out"),
+    )
+    new = graph(
+        tmp_path,
+        step("same"),
+        step("off", enabled=False),
+        step("items", foreach=[1, 2]),
+        step("no_items"),
+        step("failed"),
+        step("out"),
+    )
+    names = ["same", "gone", "off", "items", "items[1]", "no_items", "no_items[0]"]
+    tokens = {name: Token(name, "EXECUTE") for name in names}
+    tokens["failed"] = Token("failed", "EXIT", arrows=("on_error",))
+    run = carried_over(RunState(tokens=tokens), old, new)
+    assert list(run.tokens) == ["same", "items", "items[1]"]
+
+
+def test_a_failed_run_is_opened_again_and_one_that_succeeded_if_there_is_more(
+    tmp_path: Path,
+) -> None:
+    old = graph(tmp_path, step("a"), step("z", **{"finally": True}))
+    new = graph(tmp_path, step("a"), step("b"), step("z", **{"finally": True}))
+    failed = RunState(state="COMPLETE_ERROR", ending="it failed", finalizing=True)
+    failed = carried_over(failed, old, old)
+    assert (failed.state, failed.ending, failed.finalizing) == ("INACTIVE", "", False)
+    everything = RunState(state="COMPLETE_SUCCESS", done=old.bits(["a", "z"]), finalizing=True)
+    assert carried_over(everything, old, old).state == "COMPLETE_SUCCESS"
+    more = carried_over(everything, old, new)
+    assert (more.state, more.finalizing, done(more, new)) == ("INACTIVE", False, {"a"})
+
+
+# --- the instance ---------------------------------------------------------------------------------
+
+
+def program(tmp_path: Path, recipe: Path, **options: Any) -> RecipeProgram:
+    return RecipeProgram(
+        pin_recipe(recipe, tmp_path),
+        options.get("inputs", Inputs()),
+        options.get("choices", Choices()),
+        instance=tmp_path / "instance",
+        working_directory=tmp_path,
+    )
+
+
+def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
+    made = program(
+        tmp_path,
+        write(tmp_path, step("a"), step("b"), inputs={"n": 1}),
+        inputs=Inputs({"n": 2}),
+        choices=Choices(skip=("b",)),
+    )
+    instance = begin_run(made, made.instance)
+    write(tmp_path, step("other"))
+    loaded = load_program(instance)
+    assert list(loaded.graph.nodes) == ["a", "b"]
+    assert not loaded.graph.nodes["b"].active
+    assert loaded.inputs.values == {"n": 2}
+    assert loaded.described() == made.described()
+    assert loaded.changes(instance.path) == [str(tmp_path / "r.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("compiled", 3), ("compiled", ".octo_step_engine_recipe.no.json"), ("choices", [])],
+)
+def test_a_group_that_was_edited_wrongly_is_told(tmp_path: Path, key: str, value: object) -> None:
+    made = program(tmp_path, write(tmp_path, step("a")))
+    instance = begin_run(made, made.instance)
+    with instance.parameters.transaction() as data:
+        data["recipe"][key] = value
+    with pytest.raises(InstanceError, match=r"recipe\.|can't be read"):
+        load_program(instance)
+
+
+def test_an_instance_that_is_run_is_left_alone(tmp_path: Path) -> None:
+    recipe = write(tmp_path, step("a"))
+    made = program(tmp_path, recipe)
+    instance = begin_run(made, made.instance)
+    before = sorted(instance.path.rglob("*"))
+    other = program(tmp_path, write(tmp_path, step("b")))
+    plan = continuation(instance, other.pinned, Given(), Choices(), accept_changes=True)
+    with instance.run_lock():
+        with pytest.raises(EngineBusyError):
+            begin_run(other, made.instance)
+        with pytest.raises(EngineBusyError):
+            plan.begin(instance)
+    assert [path for path in sorted(instance.path.rglob("*")) if "run.lock" not in path.name] == (
+        before
+    )
+
+
+def test_the_place_of_a_recipe_is_called_like_it(tmp_path: Path) -> None:
+    plain = pin_recipe(write(tmp_path, step("a"), metadata={"name": "plain"}), tmp_path)
+    assert default_place(plain, tmp_path) == tmp_path / "step_instances" / "plain"
+    odd = pin_recipe(write(tmp_path, step("a"), metadata={"name": "../a b"}), tmp_path)
+    assert default_place(odd, tmp_path).parent == tmp_path / "step_instances"
+
+
+def test_what_is_no_instance_can_not_be_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(InstanceError, match="no run to go on with"):
+        instance_to_resume(tmp_path)
+    made = program(tmp_path, write(tmp_path, step("a")))
+    begin_run(made, made.instance)
+    assert isinstance(instance_to_resume(made.instance), InstanceDir)
