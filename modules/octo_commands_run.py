@@ -184,22 +184,21 @@ def _last_words(
 ) -> Iterator[str]:
     """How a run ended or rests, why, and what can be done now."""
     if outcome.engine_state == "INACTIVE":
-        yield from _rest(outcome, instance, launcher)
+        yield from _rest(outcome, launcher)
     else:
         yield from _end(outcome, view, instance, launcher)
     if outcome.armed:
         yield f"still armed: {', '.join(outcome.armed)}; make safe: {launcher} make-safe"
 
 
-def _rest(outcome: Outcome, instance: InstanceDir, launcher: str) -> Iterator[str]:
+def _rest(outcome: Outcome, launcher: str) -> Iterator[str]:
     if not _is_single_step(outcome):
         how = "interrupted" if outcome.interrupted else "paused"
         yield how if outcome.reason == how else f"{how}: {one_line(outcome.reason)}"
         yield f"go on: {launcher} run"
         return
-    active = status_of(instance.parameters.read()).active
-    entering = all(each.state in ("ENTER", "EXECUTE") for each in active)
-    yield f"next: {', '.join(f'{each.node} {each.state}' for each in active)}"
+    entering = all(state in ("ENTER", "EXECUTE") for _, state in outcome.ahead)
+    yield f"next: {', '.join(' '.join(each) for each in outcome.ahead)}"
     yield f"go on: {launcher} {'step' if entering else 'advance'}"
 
 

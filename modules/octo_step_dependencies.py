@@ -114,16 +114,25 @@ class DependencyMachine(StepMachine):
             return False
         if state.ending and not state.finalizing:
             return False
-        if limits.at_state and (limits.at_state == "ENTER" or len(state.tokens) >= limits.at_once):
+        if limits.at_state == "ENTER" or (limits.at_state and self._live() >= limits.at_once):
             return False
         done = state.step_count - self._steps_before
         if limits.max_steps is not None and done >= limits.max_steps:
             self._pause(f"max-steps {limits.max_steps}")
             return False
-        place, number = heappop(self._to_enter)
-        name = self._names[place]
-        self._activate(name if number == _NODE else f"{name}[{number}]")
+        self._activate(self._name(heappop(self._to_enter)))
         return True
+
+    def _live(self) -> int:
+        return sum(not self._waits(token) for token in self.state.tokens.values())
+
+    def _name(self, entry: tuple[int, int]) -> str:
+        place, number = entry
+        name = self._names[place]
+        return name if number == _NODE else f"{name}[{number}]"
+
+    def _next_entry(self) -> list[tuple[str, str]]:
+        return [(self._name(self._to_enter[0]), "ENTER")] if self._to_enter else []
 
     # --- where it differs from following arrows ---
 

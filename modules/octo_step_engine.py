@@ -66,6 +66,7 @@ class Outcome:
         reason: Why, in a few words; empty after success.
         armed: Nodes whose `step_make_safe` is still owed.
         interrupted: The hooks in flight were broken off.
+        ahead: (node, state) of what a run that rests performs next.
         exit_code: What a command line ends with.
     """
 
@@ -73,6 +74,7 @@ class Outcome:
     reason: str
     armed: tuple[str, ...] = ()
     interrupted: bool = False
+    ahead: tuple[tuple[str, str], ...] = ()
 
     @property
     def exit_code(self) -> int:  # noqa: D102  (told above)
@@ -167,7 +169,10 @@ class StepEngine:
         reset_instance(self.instance)
 
     def step(self) -> Outcome:
-        """Perform ENTER and EXECUTE of the active nodes that stand there."""
+        """Perform ENTER and EXECUTE of the active nodes that stand there.
+
+        In a graph by dependency, one node is made active where none is.
+        """
         return self._half("ENTER", "ADVANCE", other="advance")
 
     def advance(self) -> Outcome:
@@ -176,10 +181,7 @@ class StepEngine:
 
     def _half(self, begins_at: str, rests_at: str, *, other: str) -> Outcome:
         with self.instance.run_lock(), self._session(Limits(at_state=rests_at)) as session:
-            run = session.run
-            stand = {token.node: token.state for token in run.tokens.values()}
-            if not stand and not run.finished:
-                stand = {session.graph.first: "ENTER"}
+            stand = {} if session.run.finished else dict(session.machine.ahead())
             if stand and HALVES[begins_at].isdisjoint(stand.values()):
                 where = ", ".join(f"{node} stands at {state}" for node, state in stand.items())
                 raise UsageError(where, hint=f"the next command is `{other}`")
@@ -237,7 +239,8 @@ class StepEngine:
                 program.workers if self._workers is None else self._workers,
                 output,
             )
-            limits = replace(limits, at_once=self._executor.workers, keep_going=self._keep_going)
+            at_once = 1 if limits.at_state else self._executor.workers
+            limits = replace(limits, at_once=at_once, keep_going=self._keep_going)
             session = _Session(self, program, limits, log, self._executor)
             try:
                 with marked(self.instance.path):
@@ -287,7 +290,11 @@ class _Session:
     def outcome(self) -> Outcome:
         """How the run stands."""
         return Outcome(
-            self.run.state, self._reason, tuple(self.run.armed), self.engine._interrupted
+            self.run.state,
+            self._reason,
+            tuple(self.run.armed),
+            self.engine._interrupted,
+            () if self.run.finished else tuple(self.machine.ahead()),
         )
 
     def drive(self, events: list[Event]) -> Outcome:

@@ -111,6 +111,15 @@ class StepMachine:
         tokens = self.state.tokens.values()
         return sorted((t.retry_due, t.node) for t in tokens if t.retry_due is not None)
 
+    def ahead(self) -> list[tuple[str, str]]:
+        """(node, state) of what a run that rests performs next, as far as that is decided."""
+        tokens = [t for t in self.state.tokens.values() if not self._waits(t)]
+        return [(token.node, token.state) for token in tokens] or self._next_entry()
+
+    def _next_entry(self) -> list[tuple[str, str]]:
+        """What is entered where nothing is active."""
+        return [(self.graph.first, "ENTER")]
+
     def handle(self, event: Event, now: float = 0.0) -> list[Instruction]:
         """Take in one event and decide.
 

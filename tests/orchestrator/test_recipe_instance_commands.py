@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -96,3 +96,31 @@ def test_run_performs_as_many_steps_at_once_as_the_recipe_says(
     assert octo_step_instance.main(["run", str(instance), "--fresh", "--quiet"]) == 0
     nodes = [each["node"] for each in read_events(instance) if each["event"] == "state"]
     assert [node for node, _ in groupby(nodes)] == ["a", "b", "c"]
+
+
+STEPS = """\
+steps:
+  - {name: a, type: shell, command: "true"}
+  - {name: b, type: shell, command: "true", foreach: [1, 2]}
+  - {name: c, type: shell, command: "true", depends_on: [a, b]}
+  - {name: last, type: shell, command: "true", finally: true}
+"""
+
+
+def test_single_steps_perform_one_step_or_item_at_a_time_and_say_which_is_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("single.yaml").write_text(STEPS)
+    instance = "step_instances/single"
+    assert runner.main(["single.yaml", "--quiet"]) == 0
+    assert octo_step_instance.main(["reset", instance]) == 0
+    capfd.readouterr()
+    for here, after in pairwise(["a", "b[0]", "b[1]", "c", "last", ""]):
+        assert octo_step_instance.main(["step", instance]) == 0
+        assert f"==> next: {here} ADVANCE\n" in capfd.readouterr().out
+        assert octo_step_instance.main(["step", instance]) == 2
+        assert f"{here} stands at ADVANCE\n" in capfd.readouterr().err
+        assert octo_step_instance.main(["advance", instance]) == 0
+        expected = f"==> next: {after.replace('b[0]', 'b')} ENTER\n" if after else "SUCCESS"
+        assert expected in capfd.readouterr().out
