@@ -51,7 +51,7 @@ class Choices:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Choices:
-        """The choices that `given` told."""
+        """The choices that `given` told; raises TypeError for what it can't have been."""
         lists = {name: tuple(given.get(name, ())) for name in ("only", "skip")}
         return cls(**{**given, **lists})
 

@@ -110,11 +110,13 @@ class Continuation:
         old: What it has run until now.
         new: What it is to run.
         again: The steps that are to be done again.
+        changes: What has changed, and is accepted.
     """
 
     old: RecipeProgram
     new: RecipeProgram
-    again: frozenset[str]
+    again: frozenset[str] = frozenset()
+    changes: Changes = Changes()
 
     def left(self, instance: InstanceDir) -> list[str]:
         """The steps that are still to be done."""
@@ -129,7 +131,7 @@ class Continuation:
         Raises:
             EngineBusyError: An engine runs it.
         """
-        if self.again or self.new.described() != self.old.described():
+        if self.again or self.changes or self.new.described() != self.old.described():
             _make_safe(instance)
             with instance.run_lock():
                 self.new.pin(instance.path)
@@ -211,7 +213,7 @@ def continuation(
         verbose=old.verbose,
     )
     again = steps_from(new.compiled, choices.from_step) if choices.from_step else ()
-    return Continuation(old, new, frozenset(again))
+    return Continuation(old, new, frozenset(again), changes)
 
 
 def _inputs_again(pinned: PinnedRecipe, before: Inputs, given: Given) -> Inputs:
@@ -254,7 +256,7 @@ def carried_over(
     ]
     if run.state == "COMPLETE_ERROR":
         run.reopen(new)
-    elif run.finished and run.done != new.bits(new.nodes):
+    elif run.finished and (again or _has_more(old, new)):
         run.move("jump")
         run.undo((), new)
     if again:
@@ -263,3 +265,9 @@ def carried_over(
         run.finalizing = False
         run.tokens = {n: t for n, t in run.tokens.items() if not new.node(n).is_final}
     return run
+
+
+def _has_more(old: StepGraph, new: StepGraph) -> bool:
+    """Whether there are steps that the old graph had not, or left out."""
+    before = {name for name, node in old.nodes.items() if node.active}
+    return any(node.active and name not in before for name, node in new.nodes.items())

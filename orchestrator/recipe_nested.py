@@ -44,8 +44,12 @@ def begin_nested(outer: RunEnvironment, node: str) -> None:
         instance = InstanceDir(place)
         shared = instance.parameters.read()[GLOBAL_GROUP]
         if shared["step_engine_state"] == "COMPLETE_SUCCESS":
-            with instance.run_lock():
-                reset_instance(instance)
+            _patiently(lambda: _put_away(instance))
+
+
+def _put_away(instance: InstanceDir) -> None:
+    with instance.run_lock():
+        reset_instance(instance)
 
 
 def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> StepResult:
@@ -95,7 +99,7 @@ def _nested_instance(program: RecipeProgram, place: Path) -> InstanceDir:
     if not (place / PARAMETER_FILE_NAME).exists():
         return make_instance(place, program)
     instance = InstanceDir(place)
-    Continuation(load_program(instance), program, frozenset()).begin(instance)
+    Continuation(load_program(instance), program).begin(instance)
     return instance
 
 

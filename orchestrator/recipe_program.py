@@ -119,22 +119,25 @@ class RecipeProgram:
         return [*self.pinned.changed_sources(), *self.pinned.changed_code(instance, self.directory)]
 
     def require_ready(self) -> None:
-        """Do nothing if the values of all inputs are known.
+        """Do nothing if the values of all inputs are known, and the instance is still of this run.
 
         Raises:
             UsageError: Those of secret ones are not.
+            InstanceError: Another run was begun there.
         """
+        if recipe_group(InstanceDir(self.instance))["compiled"] != self.pinned.file_name:
+            raise InstanceError(
+                f"{self.instance}: another run was begun here at the same time",
+                hint="wait for it, or give this one a directory of its own: --instance DIR",
+            )
         if missing := self.inputs.missing:
             specs = self.compiled["inputs"]
-            ways = [f"--set {name}=..." for name in missing]
-            ways += [
-                f"the environment variable {specs[n]['env']}"
-                for n in missing
-                if specs[n].get("env")
-            ]
+            variables = [specs[name]["env"] for name in missing if specs[name].get("env")]
+            values = " ".join(f"--set {name}=..." for name in missing)
+            command = f"octo-recipe-run --resume --instance {self.instance} {values}"
             raise UsageError(
                 f"secret inputs are kept nowhere, and needed again: {', '.join(missing)}",
-                hint=f"runner.py --resume, with {' '.join(ways)}",
+                hint="\n".join([command, *(f"or set {each} before" for each in variables)]),
             )
 
     def described(self) -> dict[str, dict[str, Any]]:
@@ -222,6 +225,15 @@ def _hooks(task: Mapping[str, Any]) -> set[str]:
 
 # --- of an instance -------------------------------------------------------------------------------
 
+_KINDS_IN_GROUP: Final = {
+    "name": str,
+    "file": str,
+    "working_directory": str,
+    "compiled": str,
+    "choices": dict,
+    "secret_inputs": list,
+}
+
 
 def load_program(instance: InstanceDir, verbose: bool = False) -> RecipeProgram:
     """What an instance of a recipe runs, as it was pinned.
@@ -232,10 +244,14 @@ def load_program(instance: InstanceDir, verbose: bool = False) -> RecipeProgram:
     groups = instance.parameters.read()
     about = recipe_group(instance)
     pinned = read_pin(instance.path, about["compiled"])
+    try:
+        choices = Choices.of(about["choices"])
+    except TypeError:
+        raise _edited(instance, "choices") from None
     return RecipeProgram(
         pinned,
         kept_inputs(pinned, groups.get(INPUTS_GROUP, {}), about["secret_inputs"]),
-        Choices.of(about["choices"]),
+        choices,
         instance=instance.path,
         working_directory=Path(about["working_directory"]),
         verbose=verbose,
@@ -258,21 +274,15 @@ def recipe_group(instance: InstanceDir) -> dict[str, Any]:
     about: Any = groups.get(RECIPE_GROUP)
     for key, wanted in _KINDS_IN_GROUP.items():
         if not isinstance(about, dict) or not isinstance(about.get(key), wanted):
-            raise InstanceError(
-                f"{instance.path}: {RECIPE_GROUP}.{key} is not what was written there",
-                hint="put it right, or begin a new run of the recipe",
-            )
+            raise _edited(instance, key)
     return dict(about)
 
 
-_KINDS_IN_GROUP: Final = {
-    "name": str,
-    "file": str,
-    "working_directory": str,
-    "compiled": str,
-    "choices": dict,
-    "secret_inputs": list,
-}
+def _edited(instance: InstanceDir, key: str) -> InstanceError:
+    return InstanceError(
+        f"{instance.path}: {RECIPE_GROUP}.{key} is not what was written there",
+        hint="put it right, or begin a new run of the recipe",
+    )
 
 
 def kept_inputs(pinned: PinnedRecipe, kept: Mapping[str, Any], secret: Iterable[str]) -> Inputs:

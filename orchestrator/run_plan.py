@@ -19,11 +19,11 @@ class Plan:
 
     def __init__(self, graph: StepGraph, steps: Collection[str]) -> None:
         self._nodes = {name: graph.nodes[name] for name in graph.nodes if name in set(steps)}
-        self._fallbacks = {
-            node.arrows[node.error_arrow_key].target: name
-            for name, node in self._nodes.items()
-            if node.error_arrow_key
-        }
+        self._fallbacks: dict[str, list[str]] = {}  # step -> those whose failure it is for
+        for name, node in self._nodes.items():
+            if node.error_arrow_key:
+                target = node.arrows[node.error_arrow_key].target
+                self._fallbacks.setdefault(target, []).append(name)
         places = graph.positions
         waits = {
             name: sorted(graph.sources_into(name) & self._nodes.keys(), key=places.__getitem__)
@@ -31,7 +31,7 @@ class Plan:
         }
         for name, failed in self._fallbacks.items():
             if name in waits:
-                waits[name].append(failed)
+                waits[name] += failed
         self._always = DependencyGraph(
             {n: of for n, of in waits.items() if not self._nodes[n].is_final}
         )
@@ -63,10 +63,10 @@ class Plan:
 
     def _described(self, name: str) -> str:
         graph = self._always if name in self._always else self._final
-        failed = self._fallbacks.get(name)
-        waits = [each for each in graph.parents(name) if each != failed]
+        failed = self._fallbacks.get(name, [])
+        waits = [each for each in graph.parents(name) if each not in failed]
         facts = [f"after {', '.join(waits)}"] if waits else []
-        facts += [f"if {failed} fails"] if failed else []
+        facts += [f"if {' or '.join(failed)} fails"] if failed else []
         facts += _policy(self._nodes[name])
         return f"{name} ({'; '.join(facts)})" if facts else name
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from octo_errors import EngineBusyError, InstanceError
+from octo_errors import EngineBusyError, InstanceError, RecipeError
 from octo_instance_dir import InstanceDir
+from octo_step_engine import StepEngine
 from octo_step_graph import StepGraph
 from octo_step_states import RunState, Token
 from orchestrator.recipe_choices import Choices
@@ -134,7 +135,12 @@ def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("compiled", 3), ("compiled", ".octo_step_engine_recipe.no.json"), ("choices", [])],
+    [
+        ("compiled", 3),
+        ("compiled", ".octo_step_engine_recipe.no.json"),
+        ("choices", []),
+        ("choices", {"onlyy": ["a"]}),
+    ],
 )
 def test_a_group_that_was_edited_wrongly_is_told(tmp_path: Path, key: str, value: object) -> None:
     made = program(tmp_path, write(tmp_path, step("a")))
@@ -160,6 +166,34 @@ def test_an_instance_that_is_run_is_left_alone(tmp_path: Path) -> None:
     assert [path for path in sorted(instance.path.rglob("*")) if "run.lock" not in path.name] == (
         before
     )
+
+
+def test_a_run_that_was_begun_at_the_same_time_goes_before(tmp_path: Path) -> None:
+    first = program(tmp_path, write(tmp_path, step("a")))
+    instance = begin_run(first, first.instance)
+    begin_run(program(tmp_path, write(tmp_path, step("b"))), first.instance)
+    with pytest.raises(InstanceError, match="another run was begun here"):
+        StepEngine(instance, program=first).run()
+
+
+def test_accepted_code_is_no_change_any_more(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def act():\n    pass\n")
+    recipe = write(tmp_path)
+    recipe.write_text('{"steps": [{"name": "a", "module": "mine", "function": "act"}]}')
+    made = program(tmp_path, recipe)
+    instance = begin_run(made, made.instance)
+    (tmp_path / "mine.py").write_text("def act():\n    return 1\n")
+    with pytest.raises(RecipeError, match=r"changed: .*mine\.py"):
+        continuation(instance, None, Given(), Choices())
+    continuation(instance, None, Given(), Choices(), accept_changes=True).begin(instance)
+    assert not continuation(instance, None, Given(), Choices()).changes
+
+
+def test_a_way_out_that_was_not_needed_is_nothing_more_to_do(tmp_path: Path) -> None:
+    old = graph(tmp_path, step("a", on_error={"go_to": "out"}), step("out"))
+    run = RunState(state="COMPLETE_SUCCESS", done=old.bits(["a"]))
+    assert carried_over(run, old, old).state == "COMPLETE_SUCCESS"
+    assert carried_over(run, old, old, again={"a"}).state == "INACTIVE"
 
 
 def test_the_place_of_a_recipe_is_called_like_it(tmp_path: Path) -> None:

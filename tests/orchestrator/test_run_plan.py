@@ -31,7 +31,7 @@ def test_it_has_levels_the_longest_way_and_what_comes_at_the_end(tmp_path: Path)
         "levels": [["a"], ["b"], ["c", "w"]],
         "finally": ["y", "z"],
         "critical_path": ["a", "b", "c"],
-        "on_error": {"w": "b"},
+        "on_error": {"w": ["b"]},
     }
 
 
