@@ -91,7 +91,7 @@ _RECIPES = (
         Subject("validate, 3 steps", "recipes:validate_small", 10),
         (
             Peer(
-                Subject("python -c 'import yaml, pydantic'", "recipes:import_yaml_pydantic", 10),
+                Subject("python with yaml, pydantic.BaseModel", "recipes:import_yaml_pydantic", 10),
                 2.0,
             ),
         ),

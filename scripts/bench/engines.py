@@ -26,20 +26,22 @@ class step_node_{name}(stepnode_baseclass):
     def step_execute(self):
         self.turns += 1
         {work}
-    def step_advance(self):
-        return {advance}
 """
 COUNTING = 'self.increment("mine", "count")'
 BARE = "return 0"
-STAY = '"step_arrow_graph_list_key_step_node_turn"'
+ADVANCE = """\
+    def step_advance(self):
+        if self.turns == {turns}:
+            return "COMPLETE"
+        return "step_arrow_graph_list_key_step_node_turn"
+"""
 
 
 def loop_library(directory: Path, turns: int, work: str) -> Path:
     """A library of one node that jumps to itself until it had its turns."""
     library = directory / "library"
     library.mkdir()
-    advance = f'"COMPLETE" if self.turns == {turns} else {STAY}'
-    text = NODE.format(name="turn", arrows={}, work=work, advance=advance)
+    text = NODE.format(name="turn", arrows={}, work=work) + ADVANCE.format(turns=turns)
     (library / "step_node_turn.py").write_text(text)
     return library
 
@@ -51,8 +53,7 @@ def chain_library(directory: Path, length: int, work: str) -> Path:
     for number in range(length):
         last = number == length - 1
         arrows = {} if last else {"on": {"arrow_step_name_string": f"step_node_{number + 1:05}"}}
-        advance = '"COMPLETE"' if last else '"on"'
-        text = NODE.format(name=f"{number:05}", arrows=arrows, work=work, advance=advance)
+        text = NODE.format(name=f"{number:05}", arrows=arrows, work=work)
         (library / f"step_node_{number:05}.py").write_text(text)
     return library
 
