@@ -166,15 +166,20 @@ class _Compiler:
             # The recipe says what comes next: the node isn't asked.
             task["hooks"] = sorted(node.hooks - {"step_advance"})
             task |= {"library": str(library), "node_module": node.module}
-            task["init"] = _of_step(step.name, node)
+            task["init"] = _groups(step.name, node)
         task["line"] = self.checked.source.document.place(step.path).line
         return task
 
 
-def _of_step(step: str, node: NodeDeclaration) -> dict[str, dict[str, Any]]:
-    """The groups and keys that a node wants in the parameter file; its own group is the step's."""
+def _groups(step: str, node: NodeDeclaration) -> dict[str, dict[str, Any]]:
+    """The groups and keys that a node wants in the parameter file.
+
+    Its own group is there twice: as the node names it, for one that spells that out, and as the
+    step is named, for one that says `self.name`.
+    """
     groups: dict[str, dict[str, Any]] = {}
     for init in (node.params_init, node.results_init):
         for group, values in init.items():
-            groups.setdefault(step if group == node.name else group, {}).update(values)
+            for name in {group, step} if group == node.name else {group}:
+                groups.setdefault(name, {}).update(values)
     return groups

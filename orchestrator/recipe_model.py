@@ -169,7 +169,7 @@ class Step(_Attempts):
     args: Arguments = Field(
         None,
         description="python: the arguments, by name or in order; shell: command, env, directory;"
-        " recipe: its inputs; step_node: values for its parameter group.",
+        " recipe: its inputs; step_node: values for its parameter groups.",
     )
     depends_on: Names = Field([], description="The steps that must be done before.")
     when: TextOrFlag = Field(

@@ -137,10 +137,13 @@ class RunEnvironment:
             found = self._loaded[module, function] = self._modules.load(module, function)
         return found
 
-    def keep(self, group: str, values: Mapping[str, Any]) -> None:
-        """Put values into a group of the parameter file."""
+    def keep(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put values into groups of the parameter file."""
+        if not given:
+            return
         with self._directory.parameters.transaction() as groups:
-            groups.setdefault(group, {}).update(values)
+            for group, values in given.items():
+                groups.setdefault(group, {}).update(values)
 
     def look(self) -> Groups:
         """The parameter file as it is now."""
@@ -377,8 +380,9 @@ class NestedStep(RecipeStep):
 class LibraryStep(RecipeStep):
     """A step that is a node of a step library: the engine calls the hooks that the node has.
 
-    Its `args` are put into its group of the parameter file before its first hook. What the recipe
-    says goes before what the node says: its `step_advance` is not asked.
+    Its `args` are put into the parameter file before its first hook: into the group of the step,
+    and into the one that is called as the node. What the recipe says goes before what the node
+    says: its `step_advance` is not asked.
     """
 
     def __init__(
@@ -432,9 +436,13 @@ class LibraryStep(RecipeStep):
         return self._wanted
 
     def _give_args(self, variables: Mapping[str, Any]) -> None:
-        args = self._environment.masker.mask_value(self._rendered("args", variables))
-        if args:
-            self._environment.keep(self.name, args)
+        args = self._environment.masker.mask_value(self._rendered("args", variables)) or {}
+        given = dict.fromkeys([self.name, self._task["function"]], args)
+        if self._number is not None:  # an item has a group of its own, too
+            declared = self._task["init"].get(self._step, {})
+            there = self._environment.look().get(self.name, {})
+            given[self.name] = {**declared, **there, **args}
+        self._environment.keep({group: values for group, values in given.items() if values})
 
     def _call_node(self, hook: str) -> HookResult:
         result = perform(self._node, self.name, hook)

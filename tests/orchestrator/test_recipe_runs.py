@@ -9,7 +9,7 @@ import pytest
 import octo_step_instance
 from octo_instance_dir import runner_of
 from tests.modules.engine_support import DEADLINE_S, wait_for
-from tests.orchestrator.runner_support import Place, note, work
+from tests.orchestrator.runner_support import Place, is_alive, note, work
 
 # --- after a kill ---------------------------------------------------------------------------------
 
@@ -34,6 +34,25 @@ def test_a_killed_run_goes_on_and_repeats_no_finished_step(place: Place, executo
         assert f"{name} EXECUTE: was interrupted" in ended.stdout
     assert sorted(place.performed()) == ["a", "b", "c", "d"]
     assert place.log().count("a") == place.log().count("d") == 1
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+def test_commands_end_with_their_run_even_when_that_is_killed(place: Place, executor: str) -> None:
+    place.recipe(
+        "name: a, type: shell, command: 'sleep 600 & echo $! > a.pid; wait'",
+        "name: b, type: shell, command: 'true; echo $$ > b.pid'",
+        "name: c, type: shell, command: 'echo $$ > c.pid; exec sleep 600', depends_on: b",
+        head="defaults: {workers: 2}",
+    )
+    waited_for = ["a"] if executor == "serial" else ["a", "c"]
+
+    def pids() -> list[int]:
+        files = [place.path / f"{name}.pid" for name in waited_for]
+        texts = [file.read_text() for file in files if file.exists()]
+        return [int(text) for text in texts if text.endswith("\n")]
+
+    place.killed_when(lambda: len(pids()) == len(waited_for), "r.yaml", "--executor", executor)
+    wait_for(lambda: not any(map(is_alive, pids())), "the commands to be ended")
 
 
 def test_what_the_steps_of_a_killed_run_have_left_is_there_when_it_goes_on(place: Place) -> None:
@@ -459,6 +478,33 @@ def test_a_node_of_a_library_is_a_step(place: Place, executor: str) -> None:
     kept = place.parameters()["warm"]
     assert (kept["degrees"], kept["seconds"], kept["tries"]) == (80, 5, 2)
     assert place.log() == ["b"]
+
+
+def test_a_node_that_spells_its_own_group_out_is_a_step_of_any_name(place: Place) -> None:
+    node = "type: step_node, module: hello, function"
+    place.recipe(
+        f"name: greet, {node}: step_node_hello",
+        f"name: again, {node}: step_node_hello, args: {{who: Ada}}, depends_on: greet",
+        f"name: leave, {node}: step_node_goodbye, depends_on: again",
+    )
+    ended = place.run("r.yaml", "--executor", "serial")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = [line for line in ended.stdout.splitlines() if not line.startswith("==>")]
+    assert lines == ["Hello, world!", "Hello, Ada!", "I said 'Hello, Ada!'. Goodbye!"]
+    kept = place.parameters()
+    assert kept["step_node_hello"] == {"who": "Ada", "greeting": "Hello, Ada!"}
+    assert (kept["greet"]["who"], kept["again"]["who"]) == ("world", "Ada")
+
+
+def test_each_item_of_a_node_has_a_group_with_what_the_node_declares(place: Place) -> None:
+    place.write("step_library/lab/step_node_heat.py", NODE)
+    node = "type: step_node, module: lab, function: step_node_heat, retries: 1"
+    place.recipe(f'name: warm, {node}, foreach: [70, 80], args: {{degrees: "{{{{ item }}}}"}}')
+    ended = place.run("r.yaml", "--executor", "serial")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for degrees in (70, 80):
+        assert ended.stdout.count(f"heats to {degrees} for 5\n") == 2
+    assert place.parameters()["warm[1]"]["tries"] == 2
 
 
 def test_what_a_node_has_armed_is_made_safe_after_a_failure(place: Place) -> None:
