@@ -4,7 +4,8 @@ What the command writes goes to the output of the step while it runs, and the en
 output into the step's result. Where the step has a process of its own the command belongs to that
 process's group, which the engine ends as a whole. Elsewhere it gets a group of its own (Ctrl-C in
 a terminal means the engine, not the commands that it lets finish), which is ended when the step is
-interrupted, or when this process exits.
+interrupted, or when this process exits: a guard, a small process of its own, sees to it where this
+one is killed.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def run_command(
         where = getattr(error, "filename", None) or command
         raise ScriptletFailed(f"can't be started: {reason}: {where}") from error
     _running.add(process)
+    if grouped:
+        _tell_guard("+", process.pid)
     lock = threading.Lock()  # in a thread, both streams of a step are one
     pumps = [
         _Pump(pipe, stream.write, stream.flush, lock)
@@ -86,6 +89,8 @@ def run_command(
         raise
     finally:
         _running.discard(process)
+        if grouped:
+            _tell_guard("-", process.pid)
         deadline = time.monotonic() + _LAST_OUTPUT_S
         for pump in pumps:
             pump.end(deadline)
@@ -178,3 +183,57 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
 def _end_all() -> None:
     for process in tuple(_running):
         _end(process)
+
+
+# --- the guard ------------------------------------------------------------------------------------
+
+_GUARD: Final = """
+exec 3<&0
+(
+    exec 0<&3 3<&-
+    running=" "
+    while read -r sign group; do
+        case $sign in
+            +) running="$running$group " ;;
+            -) running="${running%%" $group "*} ${running#*" $group "}" ;;
+        esac
+    done
+    for group in $running; do kill -KILL "-$group"; done
+) &
+"""
+"""Reads which process groups have begun (`+ 123`) and ended (`- 123`); at the end of its input,
+which comes when this process ends in any way, it kills those that are left. It is no child of this
+process, so nobody takes it for something that a step has left behind."""
+
+_guard_lock = threading.Lock()
+_guard: int | None = None  # where it is written to; -1: there is none
+
+
+def _tell_guard(sign: str, group: int) -> None:
+    global _guard
+    with _guard_lock:
+        if _guard is None:
+            _guard = _start_guard()
+    if _guard >= 0:
+        with suppress(OSError):  # somebody has ended it
+            os.write(_guard, f"{sign} {group}\n".encode())
+
+
+def _start_guard() -> int:
+    reader, writer = os.pipe()
+    try:
+        subprocess.run(
+            ["/bin/sh", "-c", _GUARD],
+            stdin=reader,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        os.close(writer)
+        return -1
+    finally:
+        os.close(reader)
+    return writer
