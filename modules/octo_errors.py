@@ -136,14 +136,18 @@ class GraphRenderError(OctoError):
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """The hint for a misspelt name: `did you mean 'x'?`, or the few names there are, or nothing."""
-    import difflib  # only a mistake pays for it
-
     names = [str(name) for name in candidates]
-    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
-    if near:
-        likeness = {name: difflib.SequenceMatcher(None, name, word).ratio() for name in near}
-        near = [name for name in near if likeness[name] > likeness[near[0]] - 0.1]
+    if near := near_names(word, names):
         return "did you mean " + " or ".join(repr(name) for name in near) + "?"
     if 0 < len(names) <= 12:
         return "there are: " + ", ".join(names)
     return ""
+
+
+def near_names(word: str, candidates: Iterable[str]) -> list[str]:
+    """The names that a misspelt one may be meant for: the most alike, and those nearly as alike."""
+    import difflib  # only a mistake pays for it
+
+    near = difflib.get_close_matches(word, list(candidates), n=3, cutoff=0.6)
+    likeness = {name: difflib.SequenceMatcher(None, name, word).ratio() for name in near}
+    return [name for name in near if likeness[name] > likeness[near[0]] - 0.1]

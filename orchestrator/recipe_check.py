@@ -123,6 +123,7 @@ class _Checks:
         self._names()
         for step in self.steps.values():
             self._keys_of_type(step)
+            self._keys_together(step)
             self._dependencies(step)
             self._go_to(step)
         graph = self._graph()
@@ -200,13 +201,24 @@ class _Checks:
             return
         needed, possible = KEYS_OF_TYPE[step.type]
         about = f"step {step.name!r}"
+        given = step.model_fields_set | step.broken
+        others = [key for key in ("command", "recipe") if key in step.model_fields_set]
+        if others and given.isdisjoint({"type", *needed}):
+            [kind] = TYPES_OF_KEY[others[0]]
+            message = f"{about}: {others[0]} is for {kind} steps, and without a type this is a "
+            hint = f"add `type: {kind}`"
+            self.report.tell((*step.path, others[0]), f"{message}{step.type} step", hint)
+            return
         for key in needed:
-            if key not in step.model_fields_set | step.broken:
+            if key not in given:
                 self.report.tell(step.path, f"{about}: a {step.type} step needs {key}")
         for key, kinds in TYPES_OF_KEY.items():
             if key in step.model_fields_set and key not in needed + possible:
                 message = f"{about}: {key} is for {' and '.join(kinds)} steps, and this is a "
                 self.report.tell((*step.path, key), f"{message}{step.type} step")
+
+    def _keys_together(self, step: Step) -> None:
+        about = f"step {step.name!r}"
         if "max_retries" in step.model_fields_set and "retries" in step.model_fields_set:
             message = f"{about}: max_retries and retries are two names of the same"
             self.report.tell((*step.path, "max_retries"), message)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from octo_errors import RecipeError, did_you_mean
+from octo_errors import RecipeError, did_you_mean, near_names
 from octo_step_problem import Problem
 
 __all__ = [
@@ -131,5 +131,12 @@ class Report:
 
     def near(self, word: str, names: Iterable[str]) -> str:
         """The hint for a misspelt name; see `did_you_mean`."""
+        return did_you_mean(word[:200], names) if self._may_look() else ""
+
+    def near_names(self, word: str, names: Iterable[str]) -> list[str]:
+        """The names that a misspelt one may be meant for."""
+        return near_names(word[:200], names) if self._may_look() else []
+
+    def _may_look(self) -> bool:
         self._hints_left -= 1
-        return did_you_mean(word[:200], names) if self._hints_left >= 0 else ""
+        return self._hints_left >= 0

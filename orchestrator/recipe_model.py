@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from octo_errors import did_you_mean
 from orchestrator.recipe_document import Document, Problem, Report
 from orchestrator.recipe_kinds import (
     Arguments,
@@ -312,34 +313,64 @@ class _Reader:
         try:
             part = kind.model_validate(value)
         except ValidationError as wrong:
-            for error in wrong.errors(include_url=False):
-                self._tell_error(kind, error, path, subject)
-            broken = frozenset(str(error["loc"][0]) for error in wrong.errors(include_url=False))
+            errors = wrong.errors(include_url=False)
+            broken = frozenset(str(error["loc"][0]) for error in errors)
+            meant = self._tell_errors(kind, errors, path, subject)
             try:
                 good = {key: each for key, each in value.items() if key not in broken}
                 part = kind.model_validate(good)
             except ValidationError:  # what is missing, has been told
                 return None
+            broken |= meant - value.keys()
         part._path, part._broken = path, broken
         return part
 
-    def _tell_error(self, kind: type[_Part], error: Any, path: Path, subject: str) -> None:
+    def _tell_errors(
+        self, kind: type[_Part], errors: list[Any], path: Path, subject: str
+    ) -> frozenset[str]:
+        """Tell all problems of a part; what only follows from a misspelt key is none.
+
+        Returns:
+            The keys that misspelt ones may be meant for.
+        """
+        unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
+        near = {
+            where: self.report.near_names(str(where[-1]), _keys(kind, where)) for where in unknown
+        }
+        meant = frozenset(name for where in unknown if len(where) == 1 for name in near[where])
+        for error in errors:
+            where = error["loc"]
+            if where in near:
+                self._tell_unknown(kind, where, near[where], path, subject)
+            elif not (error["type"] == "missing" and where[0] in meant):
+                self._tell_error(error, path, subject)
+        return meant
+
+    def _tell_unknown(
+        self, kind: type[_Part], where: Path, near: list[str], path: Path, subject: str
+    ) -> None:
+        hint = did_you_mean(str(where[-1]), near) or f"there are: {', '.join(_keys(kind, where))}"
+        about = f"{subject}: " if subject else ""
+        name = ".".join(map(str, where))
+        self.report.tell((*path, *where), f"{about}there is no key {name!r}", hint)
+
+    def _tell_error(self, error: Any, path: Path, subject: str) -> None:
         """A problem out of pydantic's words."""
         where, about = error["loc"], f"{subject}: " if subject else ""
         name = ".".join(map(str, where))
-        inner = kind.model_fields.get(str(where[0]))
-        if error["type"] == "extra_forbidden":
-            fields = Success.model_fields if inner else kind.model_fields
-            keys = [field.alias or key for key, field in fields.items()]
-            near = self.report.near(str(where[-1]), keys)
-            hint = near or f"there are: {', '.join(keys)}"
-            self.report.tell((*path, *where), f"{about}there is no key {name!r}", hint)
-        elif error["type"] == "missing":
+        if error["type"] == "missing":
             self.report.tell((*path, *where), f"{about}{name} is missing")
         elif error["type"] == "octo":
             self.report.tell((*path, *where), f"{about}{name} {error['msg']}", error["ctx"]["hint"])
         else:
             self.report.tell((*path, *where), f"{about}{name} {_plain_words(error)}")
+
+
+def _keys(kind: type[_Part], where: Path) -> list[str]:
+    """The keys that there are where an unknown one stands."""
+    is_inner = str(where[0]) in kind.model_fields
+    fields = Success.model_fields if is_inner else kind.model_fields
+    return [field.alias or key for key, field in fields.items()]
 
 
 def _plain_words(error: Any) -> str:

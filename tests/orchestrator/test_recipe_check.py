@@ -271,6 +271,26 @@ def test_a_mistake_is_told_at_its_place(
     assert hint in there[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "message", "hint"),
+    [
+        ("steps: [{name: a, typ: shell, command: ls}]", "1:19", "no key 'typ'", "'type'?"),
+        ("steps: [{name: a, type: shell, comand: ls}]", "1:32", "no key 'comand'", "'command'?"),
+        ("steps: [{name: a, modul: x, function: f}]", "1:19", "no key 'modul'", "'module'?"),
+        (f"steps: [{{nam: a, {CALL}}}]", "1:10", "step 1: there is no key 'nam'", "'name'?"),
+        ("steps: [{name: a, command: ls}]", "1:19", "without a type this is", "`type: shell`"),
+        ("steps: [{name: a, recipe: b.yaml}]", "1:19", "for recipe steps", "`type: recipe`"),
+        ("stpes: [{name: a}]", "1:1", "there is no key 'stpes'", "'steps'?"),
+    ],
+)
+def test_what_only_follows_from_another_mistake_is_not_told(
+    check: CheckText, text: str, place: str, message: str, hint: str
+) -> None:
+    [found] = check.problems(text)
+    assert found.startswith(f"r.yaml:{place}: ")
+    assert message in found and hint in found
+
+
 def test_all_mistakes_are_told_at_once_and_what_is_right_is_kept(check: CheckText) -> None:
     heads = [each for each in MISTAKES if re.fullmatch(r"steps: \[\{name: a, .*", each[0])]
     steps = [text.removeprefix("steps: [{name: a, ").removesuffix("}]") for text, *_ in heads]
