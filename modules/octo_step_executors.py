@@ -49,6 +49,9 @@ __all__ = [
 
 KINDS: Final = ("serial", "threads", "processes")
 THREADS: Final = 32
+_HEED_SIGNALS_S: Final = 0.5
+"""Python calls a signal's handler between two instructions: one that arrives just before a wait
+without an end would be heard when that is over."""
 
 
 def make_executor(
@@ -209,10 +212,10 @@ class Executor(ABC):
         posted()
         return False
 
-    def _seconds_to(self, until: float | None) -> float | None:
+    def _seconds_to(self, until: float | None) -> float:
         deadline = self._pool.next_deadline() if self._pool is not None else None
-        ends = [end for end in (until, deadline) if end is not None]
-        return max(0.0, min(ends) - monotonic()) if ends else None
+        ends = [end - monotonic() for end in (until, deadline) if end is not None]
+        return max(0.0, min([_HEED_SIGNALS_S, *ends]))
 
     def _enter_directory(self) -> None:
         try:
