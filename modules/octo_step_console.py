@@ -25,8 +25,16 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from octo_step_history import arrow_text, event_text
-from octo_step_status import ActiveNode, Status, count, duration_text, local_time, printable
+from octo_step_history import event_text, way_text
+from octo_step_status import (
+    ActiveNode,
+    Status,
+    count,
+    duration_text,
+    local_time,
+    printable,
+    seconds_between,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -112,6 +120,8 @@ class PlainView:
         self._verbose = verbose
         self._started = time.monotonic()
         self._spent: dict[str, float] = {}
+        self._first = ""  # when the engine began, as the log tells
+        self._items_since: dict[str, str] = {}  # node -> when the list of its items was made
         self._skipped: set[str] = set()
         self._traceback = ""
         self._lock = threading.RLock()
@@ -177,9 +187,20 @@ class PlainView:
         elif kind == "step_error":
             self.failed[node] = state
         elif kind in ("run_start", "resume"):
-            self.began = True
-        if "duration_s" in event:
-            self._spent[node] = self._spent.get(node, 0.0) + event["duration_s"]
+            self.began, self._first = True, event.get("ts", "")
+        elif kind == "items":
+            self._items_since[node] = event.get("ts", "")
+        self._spend(node, event)
+
+    def _spend(self, node: str, event: Event) -> None:
+        """Count the time of a hook, or from the list of a node's items to the end of the last."""
+        seconds = event.get("duration_s", 0.0)
+        is_over = event.get("event") == "step_error" or event.get("state") == "EXECUTE"
+        if "items" in event and is_over:
+            since = self._items_since.pop(node, self._first)  # before that, it was another engine's
+            seconds += seconds_between(since, event.get("ts", ""))
+        if seconds:
+            self._spent[node] = self._spent.get(node, 0.0) + seconds
 
     def _is_shown(self, event: Event) -> bool:
         """Does the event make a line? Asked first, since most don't."""
@@ -192,7 +213,7 @@ class PlainView:
     def _text(self, event: Event) -> str:
         kind, node, state = event.get("event"), event.get("node", ""), event.get("state", "")
         if kind == "state" and state == "JUMP" and not self._verbose:
-            way = f" -> {arrow_text(event['arrow'])}" if "arrow" in event else ""
+            way = f" {way_text(event)}" if "arrow" in event else ""
             return f"{node}: {self._how(node)}, {duration_text(self._spent.get(node, 0.0))}{way}"
         place = ": ".join(filter(None, (f"{node} {state}".strip(), event_text(event))))
         return "\n".join([place, *self._details(event)])

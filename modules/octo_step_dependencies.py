@@ -20,7 +20,7 @@ from typing import Any
 from octo_step_graph import COMPLETE, Node, StepGraph, item_of
 from octo_step_machine import SINGLE_STEP, Limits, StepMachine
 from octo_step_messages import Finish, HookDone, Rest, SetItems
-from octo_step_states import RunState, Token
+from octo_step_states import RunState, Token, followed
 
 _NAMED = 5  # so many failed nodes are named in the reason of an end
 _NODE = -1  # in place of the number of an item
@@ -165,7 +165,9 @@ class DependencyMachine(StepMachine):
             super()._pass(token)
 
     def _way(self, token: Token) -> dict[str, Any]:
-        return {} if token.arrows == (COMPLETE,) else super()._way(token)
+        if token.arrows == (COMPLETE,):
+            return {}
+        return {**super()._way(token), "to": followed(self.graph, token)[0]}
 
     def _hook_done(self, token: Token, done: HookDone) -> None:
         if done.items is None:
@@ -230,7 +232,7 @@ class DependencyMachine(StepMachine):
         if items.open == 0 and items.next >= count and not self.state.ending:
             error = f"{count - done} of {count} items failed"
             node = self.graph.nodes[parent.node]
-            self._record("step_error", parent, {"error": error})
+            self._record("step_error", parent, {"error": error, "items": count})
             self._give_up(parent, node, error)
 
     def _jump(self) -> None:

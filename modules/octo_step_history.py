@@ -46,8 +46,8 @@ def _words(event: Event) -> str:
     match event:
         case {"event": "state", "skipped": True}:
             return "skipped"
-        case {"event": "state", "arrow": arrow}:
-            return f"-> {arrow_text(arrow)}"
+        case {"event": "state", "arrow": _}:
+            return way_text(event)
         case {"event": "state"}:
             return "done"
         case {"event": "step_error", "error": error}:
@@ -77,6 +77,8 @@ def _words_of_run(event: Event) -> str:
             return "run goes on"
         case {"event": "reopened"}:
             return "opened again: what failed is tried again"
+        case {"event": "program_changed"}:
+            return "goes on as another program: its recipe, code, inputs or choices are others now"
         case {"event": "items", "count": number}:
             return f"is performed for {count(number, 'item')}"
         case {"event": "pause", "reason": reason}:
@@ -98,9 +100,10 @@ def _words_of_run(event: Event) -> str:
             return " ".join([str(event.get("event", "?")), *facts])
 
 
-def arrow_text(arrow: object) -> str:
-    """An arrow key, or the keys of a fork."""
-    return " + ".join(map(str, arrow)) if isinstance(arrow, (list, tuple)) else str(arrow)
+def way_text(event: Event) -> str:
+    """Where a node leads on: its arrow key, or those of a fork; in a recipe, the step."""
+    way = event.get("to") or event["arrow"]
+    return f"-> {' + '.join(map(str, way)) if isinstance(way, (list, tuple)) else way}"
 
 
 # --- what became of nodes -------------------------------------------------------------------------

@@ -250,6 +250,13 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def seconds_between(began: str, ended: str) -> float:
+    """The seconds between two time stamps of the event log; 0 where one is missing."""
+    if not (began and ended):
+        return 0.0
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
+
+
 def local_time(stamp: str) -> datetime | None:
     """A UTC time stamp as the local time of the reader; None for what is none."""
     try:

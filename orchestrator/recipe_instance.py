@@ -122,8 +122,9 @@ class Continuation:
         """The steps that are still to be done."""
         run = self._state(instance.parameters.read())
         bits, places = run.done, self.new.graph.positions
-        nodes = self.new.graph.nodes.items()
-        return [name for name, node in nodes if node.active and not bits >> places[name] & 1]
+        left = [name for name, node in self.new.graph.nodes.items() if node.active]
+        over = set(run.passed_over)
+        return [name for name in left if not bits >> places[name] & 1 and name not in over]
 
     def begin(self, instance: InstanceDir) -> None:
         """Let the instance stand where it can be gone on with.

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from octo_step_graph import item_of
-from octo_step_status import ActiveNode
+from octo_step_status import ActiveNode, seconds_between
 
 Event = dict[str, Any]
 
@@ -82,6 +82,7 @@ class StepRecord:
             self.attempts += 1
             self._use(event)
         else:
+            self.attempts = max(self.attempts, 1)  # also without any item
             self.duration_s = seconds_between(self.began, ts)
 
     def failed(self, event: Event) -> None:
@@ -207,13 +208,6 @@ class RunRecord:
             self._active[node] = ActiveNode(node, "", event["attempt"])
         elif kind == "step_error" or (kind == "state" and state == "EXECUTE"):
             self._active.pop(node, None)
-
-
-def seconds_between(began: str, ended: str) -> float:
-    """The seconds between two time stamps of the event log; 0 where one is missing."""
-    if not (began and ended):
-        return 0.0
-    return (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

@@ -99,12 +99,19 @@ class RunReport:
         """Say something on stderr; a signal handler may call it."""
         self._view.notice(text)
 
+    @property
+    def began(self) -> bool:
+        """Whether the run was begun or gone on with; one that had ended already is not."""
+        return self._view.began
+
     def ending(self, outcome: Outcome) -> None:
         """Take the display away, and say in a line how the run ended, or why it rests."""
         ended = self._ended(outcome)
         reason = f": {one_line(outcome.reason)}" if outcome.reason else ""
-        took = duration_text(self._record.worked_s)
-        text = f"{self._recipe}: {_status(outcome)}{reason} ({ended.counts()}, {took})"
+        facts = f"{ended.counts()}, {duration_text(self._record.worked_s)}"
+        if not self.began:
+            facts = f"this run had ended already; {facts}"
+        text = f"{self._recipe}: {_status(outcome)}{reason} ({facts})"
         self._view.ending(text, bad=_status(outcome) in (FAILED, INTERRUPTED))
 
     def _fitting_view(self, descriptor: int, quiet: bool) -> PlainView:

@@ -351,14 +351,16 @@ def _drive(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) 
         with steered_by_signals(engine, report.notice):
             outcome = engine.run(retry_failed=arguments.resume)
         report.ending(outcome)
-    _tell_ending(arguments, report, outcome, instance)
+    _tell_ending(arguments, report, outcome, program)
     return outcome
 
 
 def _tell_ending(
-    arguments: Namespace, report: RunReport, outcome: Outcome, instance: InstanceDir
+    arguments: Namespace, report: RunReport, outcome: Outcome, program: RecipeProgram
 ) -> None:
     """The result for programs, the summary for people, and what can be done now."""
+    from pathlib import Path
+
     text = sys.stderr if arguments.json_output else sys.stdout
     if arguments.summary:
         text.write(f"{report.summary(outcome)}\n")
@@ -369,16 +371,23 @@ def _tell_ending(
         sys.stdout.write(f"{result}\n")
     elif outcome.exit_code and not arguments.quiet:
         again = "try again what failed" if outcome.exit_code == 1 else "go on"
-        text.write(f"{again}: {_resume_command(instance.path)}\n")
+        text.write(f"{again}: {_command('--resume', '--instance', program.instance)}\n")
+    elif not (report.began or arguments.quiet):
+        words: list[str | Path] = [Path(program.compiled["source"])]
+        if arguments.instance:
+            words += ["--instance", program.instance]
+        text.write(f"begin a new run: {_command(*words)}\n")
 
 
-def _resume_command(instance: Path) -> str:
-    """What to type to go on, with the program that was started: on PATH, or a script."""
+def _command(*words: str | Path) -> str:
+    """What to type, with the program that was started: on PATH, or a script."""
     import shlex
+    from pathlib import Path
 
     is_script = sys.argv[0].endswith(".py")
     program = ["python", sys.argv[0]] if is_script else [os.path.basename(sys.argv[0])]  # noqa: PTH119
-    return shlex.join([*program, "--resume", "--instance", os.path.relpath(instance)])
+    paths = [os.path.relpath(each) if isinstance(each, Path) else each for each in words]
+    return shlex.join([*program, *paths])
 
 
 def _show_plan(arguments: Namespace) -> int:

@@ -19,6 +19,7 @@ How to write a page whose blocks are run (SESSIONS lists the pages):
 
 from __future__ import annotations
 
+import ast
 import html
 import itertools
 import os
@@ -296,6 +297,46 @@ def test_the_pictures_are_as_they_would_be_drawn_now(tmp_path: Path) -> None:
     shown = {picture.name: words(picture) for picture in draw_diagrams.IMAGES.glob("*.svg")}
     assert drawn == shown, "draw them anew: .venv/bin/python scripts/draw_diagrams.py"
     assert all(texts for texts in drawn.values())
+
+
+# --- the reference of events ----------------------------------------------------------------------
+
+
+def events_in_code() -> set[str]:
+    """The names of the events that are written somewhere."""
+    found: set[str] = set()
+    for folder in ("modules", "orchestrator"):
+        for file in (PROJECT / folder).rglob("*.py"):
+            found |= set(_events_in(ast.parse(file.read_text(encoding="utf-8"))))
+    return found
+
+
+def _events_in(tree: ast.Module) -> Iterator[str]:
+    chosen = {}  # variable -> what is chosen from
+    values = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Dict(keys=[ast.Constant(value="event"), *_], values=[value, *_]):
+                values.append(value)
+            case ast.Call(func=ast.Attribute(attr="_record"), args=[value, *_]):
+                values.append(value)
+            case ast.Assign(targets=[ast.Name(name)], value=ast.IfExp(_, one, other)):
+                chosen[name] = [one, other]
+    for value in values:
+        each = chosen.get(value.id, []) if isinstance(value, ast.Name) else [value]
+        yield from (str(name.value) for name in each if isinstance(name, ast.Constant))
+
+
+def test_the_reference_tells_every_event_and_history_has_words_for_it() -> None:
+    page = (DOCS / "reference" / "events.md").read_text(encoding="utf-8")
+    section = page.partition("## Kinds of events")[2].partition("\n## ")[0]
+    written = events_in_code()
+    assert {"run_start", "resume", "state", "items", "pause"} <= written  # each in another way
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) - {"event"} == written
+    module = (PROJECT / "modules" / "octo_step_history.py").read_text(encoding="utf-8")
+    patterns = [each for each in ast.walk(ast.parse(module)) if isinstance(each, ast.MatchMapping)]
+    worded = {ast.literal_eval(each.patterns[0].value) for each in patterns}  # type: ignore[attr-defined]
+    assert worded == written
 
 
 # --- the reference of files and keys --------------------------------------------------------------

@@ -42,6 +42,27 @@ def test_a_node_is_one_line_with_the_time_that_its_hooks_took(capfd: Capture) ->
     assert capfd.readouterr().out == "==> a: done, 3.2 s -> x + y\n"
 
 
+def test_the_time_of_items_is_that_from_the_making_of_their_list_to_the_end_of_the_last(
+    capfd: Capture,
+) -> None:
+    def at(second: float) -> str:
+        return f"2026-01-01T00:00:{second:09.6f}Z"
+
+    made = {"event": "items", "node": "a", "state": "EXECUTE", "count": 2, "duration_s": 0.5}
+    with PlainView() as view:
+        view.event({"event": "resume", "ts": at(1)})
+        view.event(state("a", "ENTER", ts=at(1)))
+        view.event({**made, "ts": at(2)})
+        view.event(state("a[0]", "EXECUTE", duration_s=3.0, ts=at(5)))
+        view.event(state("a", "EXECUTE", items=2, ts=at(6)))
+        view.event(state("a", "JUMP", ts=at(6)))
+        view.event(failure("b", "1 of 2 items failed", items=2, ts=at(9)))  # begun before
+        view.event(state("b", "JUMP", arrow="on_error", to="c", ts=at(9)))
+    out = capfd.readouterr().out
+    assert "==> a: done, 4.5 s\n" in out
+    assert out.endswith("==> b: failed, 8.0 s -> c\n")
+
+
 def test_what_hooks_print_is_passed_on_byte_by_byte(capfdbinary: Any) -> None:
     with PlainView() as view:
         view.output("a", b"caf\xe9 \xff\x00")

@@ -19,7 +19,8 @@ from octo_step_engine import Outcome, StepEngine
 from octo_step_events import EVENT_FILE_NAME, read_events
 from octo_step_graph import dependency_graph, item_of
 from octo_step_hooks import NodeSource, StepFailure, StepResult
-from orchestrator.run_record import RunRecord, seconds_between
+from octo_step_status import seconds_between
+from orchestrator.run_record import RunRecord
 from orchestrator.run_report import RunReport
 from tests.support import PROJECT
 from tests.terminals import on_a_terminal, screen
@@ -347,6 +348,13 @@ def test_a_step_that_was_begun_and_is_not_over(
         ):
             report.event({**common, "seq": seq, **event})
         assert statuses(report.result(outcome)) == {"work": status}
+
+
+def test_a_step_without_items_was_performed_once(steps: Steps) -> None:
+    steps.add("each", lambda _: None, items=[])
+    with reported(steps) as (report, engine):
+        each = report.result(engine.run())["steps"]["each"]
+    assert (each["attempts"], each["items"]["total"]) == (1, 0)
 
 
 def test_what_is_at_work_is_known_while_it_is(steps: Steps) -> None:

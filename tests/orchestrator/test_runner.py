@@ -375,6 +375,21 @@ def test_a_dry_run_shows_levels_and_the_critical_path_and_changes_nothing(place:
     assert plan["finally"] == ["z"]
 
 
+def test_a_run_that_had_ended_already_is_said_to_and_how_to_begin_a_new_one(place: Place) -> None:
+    place.recipe(note("a"), work("b", "fail", more="on_error: {go_to: c}"), note("c"))
+    ended = place.run("r.yaml")
+    assert "==> b: failed" in ended.stdout and "-> c\n" in ended.stdout
+    assert "had ended already" not in ended.stdout
+    again = place.run("r.yaml", "--resume")
+    assert again.returncode == 0
+    assert "==> r: completed (this run had ended already; 3 steps: 2 completed" in again.stdout
+    assert again.stdout.endswith("runner.py r.yaml\n")
+    named = place.run("--resume", "--instance", "step_instances/r")
+    assert named.stdout.endswith("runner.py r.yaml --instance step_instances/r\n")
+    plan = result_of(place.run("r.yaml", "--resume", "--dry-run", "--json-output"))
+    assert plan["steps"] == []
+
+
 def test_a_dry_run_of_a_resume_shows_what_is_left(place: Place) -> None:
     place.recipe(note("a"), work("b", "fail", more="depends_on: a"), note("c", "depends_on: b"))
     assert place.run("r.yaml").returncode == 1
