@@ -59,6 +59,19 @@ def test_single_steps_perform_items_before_the_final_nodes() -> None:
     assert finished(reloaded(machine), ["end"]) == ["end.step_execute", "success"]
 
 
+def test_what_is_not_active_stays_out_when_all_is_to_be_done_again() -> None:
+    graph = by_dependency(node("a", ["b"], active=False), node("b", ["c"]), node("c"))
+    machine = DependencyMachine(graph)
+    assert finished(machine, "bc") == ["b.step_execute", "c.step_execute", "success"]
+    state = RunState.load(saved(machine.state, graph), graph)
+    state.jump("b", graph)
+    state.undo(graph.nodes, graph)
+    assert not state.done
+    again = DependencyMachine(graph, state)
+    assert finished(again, "bc") == ["b.step_execute", "c.step_execute", "success"]
+    assert state.done == graph.bits("abc")
+
+
 def test_an_interruption_is_told_once_although_the_end_takes_two_starts() -> None:
     graph = by_dependency(node("a"), node("end", is_final=True))
     machine = DependencyMachine(graph)

@@ -26,6 +26,8 @@ from scriptlets.parameters import check_parameters, name_of
 
 FAILED_STATUS: Final = {"error", "failed", "failure"}
 
+NUMBER_IS_CODE: Final = " (a whole number that run returns is one; a result goes into a dict)"
+
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +121,7 @@ def judge(result: Any) -> Any:
     if result is False:
         raise ScriptletFailed("returned False")
     if isinstance(result, int) and result != 0 and result is not True:
-        raise ScriptletFailed(f"exit code {int(result)}")
+        raise ScriptletFailed(f"exit code {int(result)}{NUMBER_IS_CODE}")
     if isinstance(result, dict):
         status = result.get("status")
         if isinstance(status, str) and status.lower() in FAILED_STATUS:
