@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import codecs
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,11 +59,13 @@ def run_command(
         ScriptletFailed: It can't be started.
     """
     grouped = not own_process and os.name == "posix"
+    words = ["/bin/sh", "-c", command] if grouped and isinstance(command, str) else command
+    gated = grouped and _is_there(words[0], environment, directory)  # else to start it tells why
     try:
         process = subprocess.Popen(
-            command,
-            shell=isinstance(command, str),
-            stdin=subprocess.DEVNULL,
+            ["/bin/sh", "-c", _GATE, "sh", *words] if gated else words,
+            shell=isinstance(words, str),
+            stdin=subprocess.PIPE if gated else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=None if own_process else subprocess.PIPE,
             cwd=directory,
@@ -76,6 +79,9 @@ def run_command(
     _running.add(process)
     if grouped:
         _tell_guard("+", process.pid)
+    if process.stdin is not None:
+        with process.stdin as gate, suppress(OSError):  # it has been ended already
+            os.write(gate.fileno(), b"go\n")
     lock = threading.Lock()  # in a thread, both streams of a step are one
     pumps = [
         _Pump(pipe, stream.write, stream.flush, lock)
@@ -205,8 +211,17 @@ exec 3<&0
 which comes when this process ends in any way, it kills those that are left. It is no child of this
 process, so nobody takes it for something that a step has left behind."""
 
+_GATE: Final = 'read -r go || exit 1; exec "$@" </dev/null'
+"""Begins a command when the guard knows of it; not at all if this process ends before that."""
+
 _guard_lock = threading.Lock()
 _guard: int | None = None  # where it is written to; -1: there is none
+
+
+def _is_there(program: str, environment: Mapping[str, str], directory: str | None) -> bool:
+    if os.sep in program:
+        program = os.path.join(directory or ".", program)  # noqa: PTH118  (Path drops `./`)
+    return shutil.which(program, path=environment.get("PATH")) is not None
 
 
 def _tell_guard(sign: str, group: int) -> None:

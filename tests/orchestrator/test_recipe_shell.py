@@ -122,3 +122,12 @@ def test_the_exit_of_the_process_ends_commands_of_threads_left_to_themselves() -
         pid = int(python.line())
         python.process.wait(60)
         assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("command", ["cat; echo end", ["sh", "-c", "cat; echo end"], ["./own"]])
+def test_the_input_of_a_command_is_empty(tmp_path: Path, command: str | list[str]) -> None:
+    (tmp_path / "own").write_text("#!/bin/sh\ncat; echo end\n")
+    (tmp_path / "own").chmod(0o755)
+    for own_process in (False, True):
+        ended = run(command, directory=str(tmp_path), own_process=own_process)
+        assert (ended.exit_code, ended.stdout) == (0, "end")
