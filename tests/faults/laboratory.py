@@ -139,7 +139,10 @@ def main() -> None:
     # What is loaded here is loaded in all children; some of it the project loads when it needs it.
     import socket  # noqa: F401
 
+    import jinja2  # noqa: F401
+
     import octo_commands_run  # noqa: F401
+    from orchestrator import recipe_check, recipe_instance, run_report  # noqa: F401
     from tests.faults import crash_points, scenarios  # noqa: F401
 
     gc.freeze()
