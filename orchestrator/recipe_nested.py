@@ -23,10 +23,10 @@ from octo_step_hooks import StepFailure, StepResult
 from octo_step_output import log_file_name
 from orchestrator.context import CONTEXT_GROUP
 from orchestrator.recipe_choices import Choices
+from orchestrator.recipe_environment import RunEnvironment
 from orchestrator.recipe_inputs import resolve_inputs
 from orchestrator.recipe_instance import Continuation
 from orchestrator.recipe_program import Inputs, RecipeProgram, load_program
-from orchestrator.recipe_steps import RunEnvironment
 
 _FREE_WITHIN_S: Final = 10.0
 """A killed engine's nested ones end at once, but not at the same instant."""

@@ -25,10 +25,11 @@ from octo_step_graph import StepGraph, dependency_graph
 from octo_step_hooks import NodeSource
 from octo_step_lib import Problem
 from orchestrator.recipe_choices import Choices
+from orchestrator.recipe_environment import RunEnvironment
 from orchestrator.recipe_inputs import resolve_inputs
 from orchestrator.recipe_pin import PinnedRecipe, read_pin
 from orchestrator.recipe_secrets import MASK
-from orchestrator.recipe_steps import RecipeStep, RunEnvironment
+from orchestrator.recipe_steps import RecipeStep, make_step
 
 EXECUTOR: Final = "threads"
 """Where steps run, unless the recipe or the user says otherwise."""
@@ -168,7 +169,7 @@ class RecipeSource:
 
     def make(self, node: str) -> RecipeStep:
         """The object of a step, or of one of its items."""
-        return self._environment.make(node)
+        return make_step(self._environment, node)
 
     def directory(self, node: str) -> Path | None:
         """The instance's for the nodes of libraries, as in instances of libraries."""

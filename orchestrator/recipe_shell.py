@@ -58,11 +58,45 @@ def run_command(
     Raises:
         ScriptletFailed: It can't be started.
     """
-    grouped = not own_process and os.name == "posix"
+    process = _start(command, environment, directory, own_process)
+    _running.add(process)
+    lock = threading.Lock()  # in a thread, both streams of a step are one
+    pumps = [
+        _Pump(pipe, stream.write, stream.flush, lock)
+        for pipe, stream in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
+        if pipe is not None
+    ]
+    try:
+        if _is_grouped(own_process):
+            _tell_guard("+", process.pid)
+        if process.stdin is not None:
+            with process.stdin as gate, suppress(OSError):  # it has been ended already
+                os.write(gate.fileno(), b"go\n")
+        facts = _wait(process)
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        _running.discard(process)
+        if _is_grouped(own_process):
+            _tell_guard("-", process.pid)
+        deadline = time.monotonic() + _LAST_OUTPUT_S
+        for pump in pumps:
+            pump.end(deadline)
+    return Ended(process.returncode, pumps[0].text().strip(), facts)
+
+
+def _start(
+    command: str | Sequence[str],
+    environment: Mapping[str, str],
+    directory: str | None,
+    own_process: bool,
+) -> subprocess.Popen[bytes]:
+    grouped = _is_grouped(own_process)
     words = ["/bin/sh", "-c", command] if grouped and isinstance(command, str) else command
     gated = grouped and _is_there(words[0], environment, directory)  # else to start it tells why
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             ["/bin/sh", "-c", _GATE, "sh", *words] if gated else words,
             shell=isinstance(words, str),
             stdin=subprocess.PIPE if gated else subprocess.DEVNULL,
@@ -76,31 +110,10 @@ def run_command(
         reason = getattr(error, "strerror", None) or str(error)
         where = getattr(error, "filename", None) or command
         raise ScriptletFailed(f"can't be started: {reason}: {where}") from error
-    _running.add(process)
-    if grouped:
-        _tell_guard("+", process.pid)
-    if process.stdin is not None:
-        with process.stdin as gate, suppress(OSError):  # it has been ended already
-            os.write(gate.fileno(), b"go\n")
-    lock = threading.Lock()  # in a thread, both streams of a step are one
-    pumps = [
-        _Pump(pipe, stream.write, stream.flush, lock)
-        for pipe, stream in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
-        if pipe is not None
-    ]
-    try:
-        facts = _wait(process)
-    except BaseException:
-        _end(process)
-        raise
-    finally:
-        _running.discard(process)
-        if grouped:
-            _tell_guard("-", process.pid)
-        deadline = time.monotonic() + _LAST_OUTPUT_S
-        for pump in pumps:
-            pump.end(deadline)
-    return Ended(process.returncode, pumps[0].text().strip(), facts)
+
+
+def _is_grouped(own_process: bool) -> bool:
+    return not own_process and os.name == "posix"
 
 
 class _Pump(threading.Thread):

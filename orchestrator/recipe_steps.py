@@ -9,26 +9,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from octo_errors import RecipeError, did_you_mean
-from octo_instance_dir import InstanceDir
+from octo_errors import RecipeError
 from octo_json_strict import JsonValueError, dump_value
 from octo_lock_json import Groups
 from octo_parameter_schema import ITEMS_KEY, RESULT_KEY
-from octo_step_graph import item_of
 from octo_step_hooks import HookResult, StepFailure, StepResult, perform
 from octo_step_lib import load_node, make_node
 from orchestrator.context import Context
-from orchestrator.recipe_modules import ModulePath
-from orchestrator.recipe_pin import PinnedRecipe
-from orchestrator.recipe_secrets import Masker, masked_output
+from orchestrator.recipe_environment import Nest, RunEnvironment
+from orchestrator.recipe_secrets import masked_output
 from orchestrator.recipe_shell import run_command
 from scriptlets.lifecycle import ScriptletFailed, call_target
 from scriptlets.outcomes import error_text, users_traceback, why_not_kept
@@ -37,129 +33,16 @@ from scriptlets.resources import Usage
 _ITEM: Final = re.compile(r"\b(item|index)\b")
 
 
-class Nest(Protocol):
-    """Runs the recipes that steps, or items of steps, name."""
+def make_step(environment: RunEnvironment, node: str) -> RecipeStep:
+    """The object of a step, or of one of its items (`STEP[3]`).
 
-    def begin(self, outer: RunEnvironment, node: str) -> None:
-        """Put a run that has succeeded away: the step is to be performed anew."""
-        ...
-
-    def run(self, outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> StepResult:
-        """Run the recipe with these inputs, or go on with its run."""
-        ...
-
-
-@dataclass
-class RunEnvironment:
-    """What the steps of one run share in a process.
-
-    Attributes:
-        instance: The directory of the instance.
-        working_directory: Where the run was started; steps run there.
-        pinned: The recipe.
-        inputs: The values of the recipe's inputs, secret ones included; they stay in memory.
-        hidden: Further secrets: those of a recipe that nests this one.
-        own_process: A step has this process for itself while it runs.
-        verbose: Passed to the nodes of libraries.
-        nest: Runs the recipe that a step names; in worker processes only.
+    Raises:
+        RecipeError: The recipe has no such step.
     """
-
-    instance: Path
-    working_directory: Path
-    pinned: PinnedRecipe
-    inputs: Mapping[str, Any] = field(repr=False, default_factory=dict)
-    hidden: Sequence[Any] = field(repr=False, default=())
-    own_process: bool = False
-    verbose: bool = False
-    nest: Nest | None = None
-
-    @property
-    def compiled(self) -> Mapping[str, Any]:
-        """The compiled recipe."""
-        return self.pinned.compiled
-
-    def make(self, node: str) -> RecipeStep:
-        """The object of a step, or of one of its items (`STEP[3]`).
-
-        Raises:
-            RecipeError: The recipe has no such step.
-        """
-        name, number = self.place_of(node)
-        task = self.compiled["steps"][name]
-        kinds = {"step_node": LibraryStep, "recipe": NestedStep}
-        return kinds.get(task["type"], RecipeStep)(self, name, task, number)
-
-    def place_of(self, node: str) -> tuple[str, int | None]:
-        """The step that a node is, and for which of its items, if it is for one.
-
-        Raises:
-            RecipeError: The recipe has no such step.
-        """
-        steps = self.compiled["steps"]
-        name, number = (node, None) if node in steps else item_of(node)
-        if name not in steps:
-            raise RecipeError(f"the recipe has no step {node!r}", hint=did_you_mean(node, steps))
-        return name, number
-
-    @cached_property
-    def secrets(self) -> list[Any]:
-        """The values that must not be seen."""
-        specs = self.compiled["inputs"]
-        own = [each for name, each in self.inputs.items() if specs.get(name, {}).get("secret")]
-        return [*own, *self.hidden]
-
-    @cached_property
-    def masker(self) -> Masker:
-        """Masks secrets."""
-        return Masker(self.secrets)
-
-    @cached_property
-    def context(self) -> Context:
-        """The context of the instance."""
-        return Context(self.instance, clean=self.masker.mask_value if self.masker else None)
-
-    @cached_property
-    def recipe(self) -> dict[str, str]:
-        """What templates see as `recipe`."""
-        return {
-            "name": self.compiled["name"],
-            "directory": str(Path(self.compiled["source"]).parent),
-        }
-
-    def load(self, module: str, function: str) -> Any:
-        """What a step calls; loaded once.
-
-        Raises:
-            RecipeError: There is no such thing.
-        """
-        found = self._loaded.get((module, function))
-        if found is None:
-            found = self._loaded[module, function] = self._modules.load(module, function)
-        return found
-
-    def keep(self, given: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put values into groups of the parameter file."""
-        if not given:
-            return
-        with self._directory.parameters.transaction() as groups:
-            for group, values in given.items():
-                groups.setdefault(group, {}).update(values)
-
-    def look(self) -> Groups:
-        """The parameter file as it is now."""
-        return self._directory.parameters.look()
-
-    @cached_property
-    def _directory(self) -> InstanceDir:
-        return InstanceDir(self.instance)
-
-    @cached_property
-    def _modules(self) -> ModulePath:
-        return ModulePath(Path(self.recipe["directory"]), self.working_directory)
-
-    @cached_property
-    def _loaded(self) -> dict[tuple[str, str], Any]:
-        return {}
+    name, number = environment.place_of(node)
+    task = environment.compiled["steps"][name]
+    kinds = {"step_node": LibraryStep, "recipe": NestedStep}
+    return kinds.get(task["type"], RecipeStep)(environment, name, task, number)
 
 
 class RecipeStep:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from octo_step_hooks import StepResult
+from orchestrator.recipe_environment import RunEnvironment
 from orchestrator.recipe_pin import read_pin
 from orchestrator.recipe_program import RecipeSource
-from orchestrator.recipe_steps import RunEnvironment
 from orchestrator.run_logging import show_log
 
 

@@ -126,7 +126,8 @@ ORCHESTRATOR = {
     "recipe_choices": "",
     "recipe_shell": "scriptlets.lifecycle",
     "recipe_pin": "recipe_compiler recipe_modules",
-    "recipe_steps": "context recipe_pin recipe_secrets recipe_shell recipe_values"
+    "recipe_environment": "context recipe_modules recipe_pin recipe_secrets",
+    "recipe_steps": "recipe_environment recipe_shell recipe_values"
     " scriptlets.outcomes scriptlets.resources",
     "recipe_program": "recipe_choices recipe_inputs recipe_steps",
     "recipe_instance": "recipe_program",
