@@ -23,6 +23,7 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, all_suffixes
@@ -33,6 +34,7 @@ from typing import Any
 from octo_errors import did_you_mean
 
 _PREFIX = "octo_step_library_"
+_SECONDS_TO_CHANGE_AGAIN = 2.0
 _packages: dict[str, LibraryPackage] = {}
 _lock = threading.RLock()  # one import session at a time: it exchanges sys.stdout
 
@@ -208,6 +210,15 @@ class _LibraryLoader(SourceFileLoader):
         package = _packages[module.__name__.partition(".")[0]]
         module.__dict__["__builtins__"] = package.builtins
         super().exec_module(module)
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Keep compiled code, but of no file that was just changed.
+
+        Python knows a file by its size and the second of its last change, and would not see that it
+        is changed again within that.
+        """
+        if time.time() - os.stat(self.path).st_mtime > _SECONDS_TO_CHANGE_AGAIN:  # noqa: PTH116
+            super().set_data(path, data, _mode=_mode)
 
 
 class _LibraryFinder:

@@ -780,3 +780,27 @@ def test_lines_are_found_by_nested_names_the_deepest_found(tmp_path: Path) -> No
     assert locate(file, "A") == 3
     file.write_text("a: yaml")
     assert locate(file.with_suffix(".yaml"), "A") is None
+
+
+def test_a_file_that_is_changed_twice_in_a_second_is_read_anew(
+    make_library: MakeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    text = "class step_node_{}:\n    pass\n"
+    path = make_library({"step_node_a.py": text.format("a")})
+    assert list(load_library(path).nodes) == ["step_node_a"]
+    file = path / "step_node_a.py"
+    before = file.stat()
+    file.write_text(text.format("b"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert list(load_library(path).nodes) == ["step_node_b"]
+
+
+def test_compiled_code_is_kept_of_a_file_that_is_older(
+    make_library: MakeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = make_library({"step_node_a.py": "class step_node_a:\n    pass\n"})
+    os.utime(path / "step_node_a.py", (1e9, 1e9))
+    load_library(path)
+    assert len(list((path / "__pycache__").glob("step_node_a.*.pyc"))) == 1
