@@ -24,7 +24,7 @@ from unicodedata import east_asian_width
 if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever python3 there is)
     sys.exit(f"octo_graph_steps.py needs Python 3.11 or newer; {sys.executable} is older")
 
-from octo_errors import GraphRenderError, OctoError
+from octo_errors import GraphRenderError, OctoError, UsageError, near_names
 from octo_graph_mermaid import write_mermaid
 from octo_graph_picture import (
     ERROR_COLOUR,
@@ -57,6 +57,22 @@ __all__ = [
 
 RENDER_TIMEOUT_S = 60
 MERMAID_SUFFIX = "mmd"  # the files of all other formats are called as the format
+FORMATS = ("svg", "png", "pdf", "dot", "mermaid")
+OTHER_FORMATS = (
+    "bmp",
+    "eps",
+    "gif",
+    "gv",
+    "ico",
+    "jpeg",
+    "jpg",
+    "json",
+    "ps",
+    "svgz",
+    "tiff",
+    "webp",
+)
+"""Further ones that the program `dot` may know."""
 
 _FONT = "Helvetica,Arial,sans-serif"
 _GRAPH_STYLE = {
@@ -170,11 +186,10 @@ def write_graph(
 
     Raises:
         GraphRenderError: It can't be drawn or written.
+        UsageError: No format is given, and the name ends in none.
     """
     path = Path(path)
-    suffix = path.suffix.removeprefix(".").lower()
-    named = "mermaid" if suffix == MERMAID_SUFFIX else suffix
-    content = draw(graph, format or named or "svg", progress, title=title)
+    content = draw(graph, format or _format_of(path), progress, title=title)
     try:
         _replace_file(path, content)
     except OSError as error:
@@ -184,6 +199,24 @@ def write_graph(
             path=str(path),
         ) from error
     return path
+
+
+def _format_of(path: Path) -> str:
+    """The format that the name of a file ends in."""
+    suffix = path.suffix.removeprefix(".").lower() or "svg"
+    named = "mermaid" if suffix == MERMAID_SUFFIX else suffix
+    _require_format(named, str(path))
+    return named
+
+
+def _require_format(format: str, where: str) -> None:
+    if format in FORMATS or format in OTHER_FORMATS:
+        return
+    known = ", ".join(dict.fromkeys([*near_names(format, FORMATS), *FORMATS]))
+    raise UsageError(
+        f"{where}: there is no format {format!r}",
+        hint=f"there are {known}; the files of mermaid end in .{MERMAID_SUFFIX}",
+    )
 
 
 def _replace_file(path: Path, content: bytes) -> None:
@@ -436,6 +469,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = get_parser().parse_args(argv)
     suffix = MERMAID_SUFFIX if options.format == "mermaid" else options.format
     try:
+        _require_format(options.format, "--format")
         library = resolve_library(options.library).resolve()
         graph = load_graph(library, first=options.first)
         path = options.output / f"{library.name}.{suffix}"

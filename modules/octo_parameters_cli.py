@@ -278,10 +278,12 @@ def _open(request: Request) -> LockedJsonFile:
 
         parent, name = os.path.split(os.path.abspath(request.path))
         near = did_you_mean(name, _directories(parent))
-        raise ParameterFileError(
-            f"{request.path}: no such directory",
-            hint=near if near.startswith("did") else "PATH comes first; `.` is this directory",
-        )
+        hints = [near] if near.startswith("did") else ["PATH comes first; `.` is this directory"]
+        if request.wait:
+            file = os.path.join(request.path, PARAMETER_FILE_NAME)
+            hints.append("--wait is for a value, and not for the instance: begin the run first, or")
+            hints.append(f"until test -e {file}; do sleep 0.1; done")
+        raise ParameterFileError(f"{request.path}: no such directory", hint="\n".join(hints))
     return parameter_file(
         os.path.join(request.path, PARAMETER_FILE_NAME),
         os.path.join(request.path, LOCK_FILE_NAME),

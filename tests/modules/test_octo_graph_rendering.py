@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import octo_graph_steps
-from octo_errors import GraphRenderError
+from octo_errors import GraphRenderError, UsageError
 from octo_graph_steps import Progress, draw, draw_dot, draw_mermaid, main, render, write_graph
 from tests.graphs import a_chain, a_graph
 from tests.support import Command, MakeLibrary
@@ -212,6 +212,15 @@ def test_the_real_dot_shows_hostile_texts_as_they_are(monkeypatch: pytest.Monkey
 def test_the_name_of_the_file_says_the_format(tmp_path: Path, name: str, start: str) -> None:
     assert write_graph(tmp_path / "new" / name, a_chain(2)) == tmp_path / "new" / name
     assert (tmp_path / "new" / name).read_text(encoding="utf-8").startswith(start)
+
+
+def test_an_ending_that_no_format_has_is_an_error_that_names_the_nearest_first(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match=r"g\.pgn: there is no format 'pgn'") as error:
+        write_graph(tmp_path / "g.pgn", a_chain(2))
+    assert error.value.hint.startswith("there are png, svg, pdf, dot, mermaid;")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_format_that_is_given_goes_before_the_name(tmp_path: Path) -> None:
