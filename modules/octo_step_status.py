@@ -23,6 +23,7 @@ from octo_parameter_schema import (
     END_PENDING,
     GLOBAL_GROUP,
     JUMP_PENDING,
+    PROGRAM_KEY,
     STATUS_KEY,
 )
 
@@ -70,7 +71,9 @@ class Status:
         armed: Nodes whose `step_make_safe` is owed if the run doesn't succeed.
         requests: What the running engine, or else the next one, is asked to do.
         on_interrupt: For each interrupted node, its policy; empty in every other condition.
-        recipe: The file of the recipe that it is an instance of; empty for one of a library.
+        program: What it is an instance of: `library`, `recipe`, or `scriptlets` for the steps of a
+            Python program.
+        recipe: The file of the recipe; empty where it is none's.
         changed_files: Files of the library that are not as they were when the run began.
     """
 
@@ -92,6 +95,7 @@ class Status:
     armed: list[str]
     requests: list[str]
     first_node: str
+    program: str = "library"
     recipe: str = ""
     on_interrupt: dict[str, str] = field(default_factory=dict)
     changed_files: list[str] = field(default_factory=list)
@@ -143,6 +147,7 @@ def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str 
     return Status(
         instance=instance,
         library=_text(shared, "step_engine_library_path"),
+        program=_text(shared, PROGRAM_KEY) or "library",
         recipe=_text(_dict(data, "recipe"), "file"),
         condition=_condition(data, runner, bool(active or shared.get("current_step_node"))),
         engine_state=engine_state,
@@ -173,7 +178,7 @@ def status_lines(status: Status, launcher: str) -> list[str]:
         ("asked to", ", ".join(status.requests)),
         ("armed", ", ".join(status.armed)),
         *(("error", f"{node}: {one_line(text)}") for node, text in status.errors.items()),
-        ("recipe", status.recipe) if status.recipe else ("library", _library(status.library)),
+        _program(status),
         ("changed", ", ".join(status.changed_files)),
         ("to do", _to_do(status, launcher)),
     ]
@@ -368,7 +373,8 @@ def _text(group: dict[str, Any], key: str) -> str:
 def _headline(status: Status) -> str:
     match status.condition:
         case "new":
-            return f"not started; its first node is {status.first_node}"
+            first = f"; its first node is {status.first_node}" if status.first_node else ""
+            return f"not started{first}"
         case "running":
             return f"{status.engine_state}, run by {status.runner}"
         case "paused":
@@ -416,8 +422,15 @@ def _since(stamp: str) -> str:
     return f", since {moment:%Y-%m-%d %H:%M:%S} ({duration_text(past)})"
 
 
-def _library(path: str) -> str:
-    return path if os.path.isdir(path) else f"{path or '(none)'}, which is not there"  # noqa: PTH112
+def _program(status: Status) -> tuple[str, str]:
+    """What it runs: a label, and where that is."""
+    if status.recipe:
+        return "recipe", status.recipe
+    if status.program == "scriptlets":
+        return "program", "the steps that a Python program has added to its ExecutionContext"
+    path = status.library
+    lacks = "" if os.path.isdir(path) else ", which is not there"  # noqa: PTH112
+    return "library", f"{path or '(none)'}{lacks}"
 
 
 def _joins(status: Status) -> str:

@@ -125,6 +125,14 @@ def test_a_library_that_is_not_there_any_more_is_told(tmp_path: Path) -> None:
     assert "  library   /gone, which is not there" in lines
 
 
+def test_an_instance_of_no_library_names_what_it_is_one_of() -> None:
+    shared = {"step_engine_program": "scriptlets"}
+    lines = status_lines(status_of({"global_parameters": shared}, instance="x"), "y")
+    assert lines[0] == "x: not started"
+    assert any(line.startswith("  program   the steps that a Python program") for line in lines)
+    assert not any("library" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
