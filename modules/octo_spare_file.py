@@ -117,6 +117,7 @@ def remove_spare(path: str) -> None:
 
 @atexit.register
 def remove_all() -> None:
-    """Remove all spares that this process has kept."""
+    """Remove all spares that this process has kept, and count anew."""
+    _replaced.clear()
     for path in tuple(_kept):
         remove_spare(path)

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import octo_spare_file
 from tests.faults import scenarios
 from tests.faults.laboratory import Experiment, Laboratory, Outcome
 from tests.faults.system_calls import Fault
@@ -73,6 +74,12 @@ class Bench:
         outcome = self.run(scenario, **how)
         assert outcome.code == 0, (scenario, outcome)
         return outcome
+
+    def use(self, scenario: str) -> None:
+        """Do in this process, as if it were the next one, what must succeed."""
+        for _ in scenarios.SCENARIOS[scenario](self.work):
+            pass
+        octo_spare_file.remove_all()
 
     def versions(self, scenario: str) -> list[dict[str, Any]]:
         """What is seen before the scenario, and after each thing that it acknowledged."""

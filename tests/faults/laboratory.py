@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +140,7 @@ def main() -> None:
     # What is loaded here is loaded in all children; some of it the project loads when it needs it.
     import socket  # noqa: F401
 
-    import jinja2  # noqa: F401
-
     import octo_commands_run  # noqa: F401
-    from orchestrator import recipe_check, recipe_instance, run_report  # noqa: F401
     from tests.faults import crash_points, scenarios  # noqa: F401
 
     gc.freeze()
@@ -152,6 +150,8 @@ def main() -> None:
         fault = request.pop("fault")
         request["directory"] = directory = Path(request["directory"])
         experiment = Experiment(**request)
+        for module in scenarios.LOADED.get(experiment.scenario, ()):
+            import_module(module)
         child = _Child(experiment, report, output, scenarios.SCENARIOS[experiment.scenario])
         if experiment.traced:
             trace = system_calls.run(child.run, directory, Fault(**fault) if fault else None)

@@ -50,6 +50,18 @@ FULL = 200  # bytes of a log, which is more than one event has, and less than tw
 BAD_TEXT = '{\n  "global_parameters": {\n    "parameter_rev'
 
 
+LOADED = {
+    "recipe": (
+        "jinja2",
+        "orchestrator.recipe_check",
+        "orchestrator.recipe_instance",
+        "orchestrator.run_report",
+    )
+}
+"""What the project loads late, and the laboratory before such a child is made; not for all of them:
+the larger a process is, the longer it takes to fork."""
+
+
 def library_of(work: Path) -> Path:
     """The step library that the instance in `work` is made of."""
     return work.parent / "step_library" / "example"

@@ -60,7 +60,7 @@ def test_an_error_is_told_with_path_and_cause_and_leaves_the_old_state(
             assert (outcome.code, now) == (0, versions[-1]), outcome
         if times == ONCE and point != "unlink":
             assert not bench.strays(), outcome
-        bench.must(case.after)
+        bench.use(case.after)
         assert not bench.strays(), outcome
     assert refused or error == errno.EINTR
 

@@ -67,7 +67,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged_and_tears_nothing(
         seen.append(now)
         if case.before.startswith("bad"):
             assert any(BAD_TEXT in text for text in texts(work)), outcome
-        bench.must(case.after)
+        bench.use(case.after)
         assert went_on(now, observe(work)), outcome
         assert not bench.strays(), outcome
     assert all(version in seen for version in versions)
