@@ -2,7 +2,8 @@
 
 A template can't change what it is given, can't reach what isn't data, and can't make more than
 MOST: what could multiply (`*`, `**`, `%`, `~`, methods of texts, filters) is measured before it
-does. What a recipe has no use for is left out: macros, blocks, imports, and filters for HTML.
+does. Nor can it work for long: turns of loops and what is measured count as work, see `bounded`.
+What a recipe has no use for is left out: macros, blocks, imports, and filters for HTML.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial, wraps
 from typing import Any, Final
 
@@ -22,19 +25,48 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
-__all__ = ["MOST", "Environment", "TooMuchError", "UndefinedNameError", "plain", "walk"]
+__all__ = ["MOST", "Environment", "TooMuchError", "UndefinedNameError", "bounded", "plain", "walk"]
 
 MOST: Final = 2**21
 """Of characters and values, together, that a template gives, or has in between."""
 _MOST_BITS: Final = 4096
 """Of a whole number."""
+_MOST_WORK: Final = 2**22
+"""Of turns of loops, and values that are gone through, together: some seconds."""
+_CHARACTERS: Final = 256
+"""So many of them are as much work as one value."""
 
 
 class TooMuchError(Exception):
-    """A template would make more than MOST."""
+    """A template would make more than MOST, or works for too long."""
 
-    def __init__(self) -> None:
-        super().__init__(f"it makes more than {MOST:,} characters or values")
+    def __init__(self, what: str = f"it makes more than {MOST:,} characters or values") -> None:
+        super().__init__(what)
+
+
+_work_left: ContextVar[list[int] | None] = ContextVar("work_left", default=None)
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """What is done in this block counts as the work of one template.
+
+    Raises:
+        TooMuchError: In the block, at the latest after some seconds.
+    """
+    token = _work_left.set([_MOST_WORK])
+    try:
+        yield
+    finally:
+        _work_left.reset(token)
+
+
+def _work(amount: int) -> None:
+    left = _work_left.get()
+    if left is not None:
+        left[0] -= amount
+        if left[0] < 0:
+            raise TooMuchError(f"it goes through more than {_MOST_WORK:,} values or turns of loops")
 
 
 class UndefinedNameError(jinja2.UndefinedError):
@@ -68,10 +100,11 @@ def measure(*values: Any) -> int:
     Raises:
         TooMuchError: More than MOST.
     """
-    found = 0
+    found = seen = 0
     waiting: list[Any] = [values]
     while waiting:
         value = waiting.pop()
+        seen += 1
         if isinstance(value, str | bytes):
             found += len(value)
         elif isinstance(value, dict):
@@ -80,10 +113,13 @@ def measure(*values: Any) -> int:
                 waiting.extend((*value, *value.values()))
         elif isinstance(value, _COLLECTIONS):
             found += len(value)
-            if found <= MOST and not isinstance(value, range):
+            if isinstance(value, range):
+                seen += len(value)
+            elif found <= MOST:
                 waiting.extend(value)
         if found > MOST:
             raise TooMuchError
+    _work(seen + found // _CHARACTERS)
     return found
 
 
@@ -126,6 +162,7 @@ def _refuse(size: int) -> None:
     """Do nothing if this isn't too much."""
     if size > MOST:
         raise TooMuchError
+    _work(size // _CHARACTERS)
 
 
 def _refuse_if(too_much: object) -> None:
@@ -275,17 +312,46 @@ def walk(tree: nodes.Node) -> Iterator[nodes.Node]:
                     waiting.append(each)
 
 
-class _Joins(NodeTransformer):
-    """Makes each `~` a filter, for Jinja2 has no hook for it."""
+class _Hooks(NodeTransformer):
+    """Puts filters where Jinja2 has no hooks: for each `~`, comparison, and turn of a loop."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
-        line = node.lineno
-        parts = nodes.List(node.nodes, lineno=line)
-        return nodes.Filter(parts, _JOINED, [], [], None, None, lineno=line)
+        return _filter(nodes.List(node.nodes, lineno=node.lineno), _JOINED)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        node.expr = _filter(node.expr, _MEASURED)
+        for operand in node.ops:
+            operand.expr = _filter(operand.expr, _MEASURED)
+        return node
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:
+        self.generic_visit(node)
+        turn = _filter(nodes.Const(True, lineno=node.lineno), _TURN)
+        node.body.insert(0, nodes.ExprStmt(turn, lineno=node.lineno))
+        if node.test is not None:
+            node.test = nodes.And(turn, node.test, lineno=node.lineno)
+        return node
 
 
-_JOINED = "~"
+def _filter(value: nodes.Expr, name: str) -> nodes.Filter:
+    return nodes.Filter(value, name, [], [], None, None, lineno=value.lineno)
+
+
+def _measured(value: Any) -> Any:
+    """A value that is compared: in lists of lists of lists ... that would take for ever."""
+    measure(value)
+    return value
+
+
+@jinja2.pass_context  # else it would be carried out once, when the template is compiled
+def _turn(_: object, value: Any) -> Any:
+    _work(1)
+    return value
+
+
+_JOINED, _MEASURED, _TURN = "~", "==", "for"
 _REFUSED = (
     nodes.AssignBlock,
     nodes.Block,
@@ -321,6 +387,9 @@ class Environment(ImmutableSandboxedEnvironment):
         )
         self.filters = {name: _bounded(name, self.filters[name]) for name in _KEPT.split()}
         self.filters |= {"tojson": _as_json, _JOINED: _joined}
+        self.filters |= {_MEASURED: _measured, _TURN: _turn}
+        tests: dict[str, Any] = self.tests
+        self.tests = {name: _bounded("", test) for name, test in tests.items()}
         self.globals = {name: self.globals[name] for name in ("range", "dict")}
 
     def read(self, text: str) -> nodes.Template:
@@ -338,7 +407,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def compile_nodes(self, tree: nodes.Template) -> jinja2.Template:
         """The template of nodes that `read` gave."""
-        _Joins().visit(tree)
+        _Hooks().visit(tree)
         tree.set_environment(self)
         return self.from_string(tree)
 

@@ -24,6 +24,7 @@ from orchestrator.recipe_sandbox import (
     Environment,
     TooMuchError,
     UndefinedNameError,
+    bounded,
     plain,
     walk,
 )
@@ -82,12 +83,13 @@ def _rendered(text: str, variables: Mapping[str, Any]) -> Any:
     try:
         read = _read(text)
         context = read.template.new_context(dict(variables))
-        pieces = read.template.root_render_func(context)
-        if read.expression is None:
-            return _text(pieces)
-        for _ in pieces:
-            pass
-        return plain(context.vars["value"])
+        with bounded():
+            pieces = read.template.root_render_func(context)
+            if read.expression is None:
+                return _text(pieces)
+            for _ in pieces:
+                pass
+            return plain(context.vars["value"])
     except RecipeError:
         raise
     except UndefinedNameError as error:
