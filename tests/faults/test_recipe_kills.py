@@ -48,7 +48,9 @@ def place(work: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["serial", "threads"])
+@pytest.mark.parametrize(
+    "executor", ["threads", pytest.param("serial", marks=pytest.mark.exhaustive)]
+)
 def test_a_kill_between_two_acts_repeats_what_was_interrupted_and_nothing_else(
     laboratory: Laboratory, place: Path, executor: str
 ) -> None:
