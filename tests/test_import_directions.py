@@ -108,7 +108,7 @@ ORCHESTRATOR = {
     "scriptlets.resources": "",
     "scriptlets.lifecycle": "scriptlets.base scriptlets.calls scriptlets.parameters",
     "scriptlets.outcomes": "scriptlets.lifecycle",
-    "scriptlets.references": "",
+    "scriptlets.references": "scriptlets",
     "scriptlets.registry": "scriptlets.lifecycle scriptlets.references",
     "scriptlets.plan": "context dependency_graph scriptlets.outcomes scriptlets.references",
     "scriptlets.listing": "scriptlets.registry",

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+import scriptlets
 from octo_errors import ScriptletError
 
 _LOADED: Final = "scriptlets_in_"
@@ -19,7 +20,14 @@ _LOADED: Final = "scriptlets_in_"
 
 
 def load_file(file: Path) -> ModuleType:
-    """The module in a file, loaded anew under a name of its own."""
+    """The module in a file, loaded anew under a name of its own.
+
+    A folder called `scriptlets` that the file is in belongs to the package of that name from now
+    on, as that of a recipe does: its modules may import each other as `scriptlets.x`.
+    """
+    own = next((str(each) for each in file.parents if each.name == scriptlets.__name__), None)
+    if own is not None and own not in scriptlets.__path__:
+        scriptlets.__path__.append(own)
     name = f"{_LOADED}{sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None

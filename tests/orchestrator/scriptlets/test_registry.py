@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import scriptlets
 from octo_errors import ScriptletError
 from scriptlets import registry as registry_module
 from scriptlets.framework import BaseScriptlet, ScriptletRegistry, register_scriptlet, registry
@@ -153,6 +154,25 @@ def test_the_modules_of_a_folder_find_each_other(
     mine.discover_folder(tmp_path)
     assert mine.get("tell").target() == "hello"
     del sys.modules["_shared_words"]
+
+
+def test_a_folder_called_scriptlets_belongs_to_the_package_as_in_recipes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr(scriptlets, "__path__", [*scriptlets.__path__])
+    write(
+        tmp_path / "scriptlets",
+        tests_share="from scriptlets.framework import register_scriptlet\n"
+        "word = 'hello'\n@register_scriptlet\ndef share(): return word",
+        tests_use="from scriptlets.framework import register_scriptlet\n"
+        "from scriptlets.tests_share import word\n@register_scriptlet\ndef use(): return word",
+    )
+    for folder in (tmp_path / "scriptlets", tmp_path):
+        mine = ScriptletRegistry()
+        assert [each.name for each in mine.discover_folder(folder)] == ["share", "use"]
+        assert mine.get("use").target() == "hello"
+    del sys.modules["scriptlets.tests_share"]
 
 
 def test_a_folder_with_problems_adds_nothing_and_tells_them_all(tmp_path: Path) -> None:
