@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Final
@@ -34,7 +34,8 @@ _LAST_OUTPUT_S: Final = 0.5
 _CHUNK: Final = 64 * 1024
 _MEMORY_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
-_running: set[subprocess.Popen[bytes]] = set()
+_running: dict[subprocess.Popen[bytes], bool] = {}
+"""The commands of this process -> whether they lead a group of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +59,24 @@ def run_command(
     Raises:
         ScriptletFailed: It can't be started.
     """
-    process = _start(command, environment, directory, own_process)
-    _running.add(process)
-    lock = threading.Lock()  # in a thread, both streams of a step are one
-    pumps = [
-        _Pump(pipe, stream.write, stream.flush, lock)
-        for pipe, stream in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
-        if pipe is not None
-    ]
+    grouped = not own_process and os.name == "posix"
+    process = _start(command, environment, directory, grouped, own_process)
+    _running[process] = grouped
+    pumps: list[_Pump] = []
     try:
-        if _is_grouped(own_process):
+        pumps += _pumps(process)
+        if grouped:
             _tell_guard("+", process.pid)
         if process.stdin is not None:
             with process.stdin as gate, suppress(OSError):  # it has been ended already
                 os.write(gate.fileno(), b"go\n")
         facts = _wait(process)
     except BaseException:
-        _end(process)
+        _end(process, grouped)
         raise
     finally:
-        _running.discard(process)
-        if _is_grouped(own_process):
+        del _running[process]
+        if grouped:
             _tell_guard("-", process.pid)
         deadline = time.monotonic() + _LAST_OUTPUT_S
         for pump in pumps:
@@ -90,9 +88,9 @@ def _start(
     command: str | Sequence[str],
     environment: Mapping[str, str],
     directory: str | None,
+    grouped: bool,
     own_process: bool,
 ) -> subprocess.Popen[bytes]:
-    grouped = _is_grouped(own_process)
     words = ["/bin/sh", "-c", command] if grouped and isinstance(command, str) else command
     gated = grouped and _is_there(words[0], environment, directory)  # else to start it tells why
     try:
@@ -112,8 +110,11 @@ def _start(
         raise ScriptletFailed(f"can't be started: {reason}: {where}") from error
 
 
-def _is_grouped(own_process: bool) -> bool:
-    return not own_process and os.name == "posix"
+def _pumps(process: subprocess.Popen[bytes]) -> Iterator[_Pump]:
+    lock = threading.Lock()  # in a thread, both streams of a step are one
+    for pipe, stream in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
+        if pipe is not None:
+            yield _Pump(pipe, stream.write, stream.flush, lock)
 
 
 class _Pump(threading.Thread):
@@ -179,29 +180,29 @@ def _wait(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     }
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process, and the group that it leads."""
+def _end(process: subprocess.Popen[bytes], grouped: bool) -> None:
+    """End a process, and all that is left of the group that it leads."""
     for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
-        _signal(process, number)
+        _signal(process, grouped, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_S)
             break
-    if os.name == "posix":
-        _signal(process, signal.SIGKILL)  # what is left of the group
+    if grouped:  # also when its leader has ended: others may not have minded the first signal
+        _signal(process, grouped, signal.SIGKILL)
 
 
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+def _signal(process: subprocess.Popen[bytes], grouped: bool, number: int) -> None:
     with suppress(OSError):
-        if os.name == "posix" and os.getpgid(process.pid) == process.pid:
+        if grouped:
             os.killpg(process.pid, number)
-        elif process.returncode is None:
+        else:
             process.send_signal(number)
 
 
 @atexit.register
 def _end_all() -> None:
-    for process in tuple(_running):
-        _end(process)
+    for process, grouped in tuple(_running.items()):
+        _end(process, grouped)
 
 
 # --- the guard ------------------------------------------------------------------------------------

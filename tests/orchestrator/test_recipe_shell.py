@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -87,20 +88,24 @@ def test_a_child_that_outlives_the_command_is_not_waited_for(
     assert "late" not in output
 
 
-def test_an_interrupt_ends_the_command_with_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "command", ["sleep 100 & sleep 100; true", "(trap '' TERM; sleep 100; true) & sleep 100; true"]
+)
+def test_an_interrupt_ends_the_command_with_its_group(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[psutil.Process] = []
 
     def interrupted(process: Any) -> dict[str, Any]:
         shell = psutil.Process(process.pid)
-        while not (children := shell.children()):
+        while len(children := shell.children(recursive=True)) < len(re.findall("sleep|trap", command)):
             time.sleep(0.01)
         started.extend([shell, *children])
         raise KeyboardInterrupt
 
     monkeypatch.setattr(recipe_shell, "_wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run("sleep 100 & sleep 100; true")
-    assert len(started) >= 2
+        run(command)
     _, alive = psutil.wait_procs(started, timeout=30)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
 
