@@ -270,7 +270,10 @@ def _parse(words: Sequence[str]) -> Namespace:
     if name.startswith("-"):
         get_parser().parse_args([name])  # --help ends here
     if name not in COMMANDS:
+        late = next((word for word in rest if word in COMMANDS), "")
         hint = RUN_HINT if name == "run" else did_you_mean(name, COMMANDS)
+        if late:
+            hint = f"the command comes first: {_program()} {late} {name}"
         raise UsageError(f"no command {name!r}", hint=hint)
     parser = Parser(prog=f"{_program()} {name}", description=_description(name))
     COMMANDS[name][1](parser)

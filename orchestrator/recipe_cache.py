@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from octo_errors import RecipeError
+from octo_errors import RecipeError, near_names
 from orchestrator.recipe_document import Document, Problem, recipe_error
 
 __all__ = ["MAX_BYTES", "Source", "cache_directory", "read_content", "read_source"]
@@ -86,6 +86,7 @@ def cache_directory() -> Path:
 
 # --- the file -------------------------------------------------------------------------------------
 
+_SUFFIXES = (".yaml", ".yml")
 _WHY = {
     errno.ENOENT: "there is no such file",
     errno.ENOTDIR: "there is no such file",
@@ -113,14 +114,26 @@ def read_content(path: str, name: str) -> bytes:
             text = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         number = error.errno if isinstance(error, OSError) else None
-        raise _unreadable(name, _WHY.get(number or 0, str(error))) from None
+        hint = _near_file(path) if number == errno.ENOENT else ""
+        raise _unreadable(name, _WHY.get(number or 0, str(error)), hint) from None
     if len(text) > MAX_BYTES:
         raise _unreadable(name, f"has more than {MAX_BYTES >> 20} MiB, too much for a recipe")
     return text
 
 
-def _unreadable(name: str, why: str) -> RecipeError:
-    return recipe_error([Problem(name, None, why)])
+def _near_file(path: str) -> str:
+    """The hint for a file that isn't there: a YAML file beside it that is called much like it."""
+    wanted = Path(path)
+    try:
+        there = {each.stem: each for each in wanted.parent.iterdir() if each.suffix in _SUFFIXES}
+    except OSError:
+        return ""
+    near = near_names(wanted.stem, there)
+    return f"did you mean {str(there[near[0]])!r}?" if near else ""
+
+
+def _unreadable(name: str, why: str, hint: str = "") -> RecipeError:
+    return recipe_error([Problem(name, None, why, hint)])
 
 
 # --- entries --------------------------------------------------------------------------------------

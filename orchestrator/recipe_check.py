@@ -311,7 +311,8 @@ class _Checks:
         except RecipeError as error:
             inner = error.details["problems"]
             if inner[0].line is None:
-                self.report.tell(where, f"{about} {inner[0].file}: {inner[0].message}")
+                message = f"{about} {inner[0].file}: {inner[0].message}"
+                self.report.tell(where, message, inner[0].hint)
             else:
                 self.checked.problems.extend(inner)
             return

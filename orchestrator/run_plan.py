@@ -58,7 +58,7 @@ class Plan:
         for place, name in enumerate(self._final.order()):
             yield f"  {'at the end' if place == 0 else '':>4}  {self._described(name)}"
         path, _ = self._always.critical_path()
-        if path:
+        if len(path) > 1:
             yield f"critical path, {len(path)} of them one after the other: {' -> '.join(path)}"
 
     def _described(self, name: str) -> str:

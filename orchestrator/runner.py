@@ -47,6 +47,11 @@ __all__ = ["get_parser", "main"]
 
 NEEDED = ("jinja2", "pydantic", "yaml")
 """What recipes need beside what the engine needs."""
+OTHER_COMMANDS = {
+    "run": "octo-recipe-run",
+    **{name: f"octo-recipe {name}" for name in ("validate", "compile", "graph")},
+}
+"""What people write before the name of a recipe, and what they mean."""
 EXIT_CODES = """\
 exit codes:
   0    all steps are done
@@ -215,6 +220,9 @@ def _executor(text: str) -> str:
 def _parse(argv: list[str]) -> Namespace:
     parser = get_parser()
     arguments, extra = parser.parse_known_intermixed_args(argv)
+    if extra and arguments.file in OTHER_COMMANDS and not extra[0].startswith("-"):
+        hint = f"{OTHER_COMMANDS[arguments.file]} {extra[0]}"
+        raise UsageError(f"{arguments.file!r} is no recipe", hint=f"this will do: {hint}")
     if extra:
         parser.refuse(extra[0].partition("=")[0])
     if arguments.file and arguments.recipe:

@@ -93,6 +93,14 @@ def test_compile_tells_the_problems(command: Command, recipe: Path) -> None:
     )
 
 
+def test_a_recipe_before_the_command_is_told_to_come_after_it(
+    command: Command, recipe: Path
+) -> None:
+    done = command(SCRIPT, "hello.yaml", "validate", cwd=recipe.parent)
+    assert done.returncode == 2
+    assert "the command comes first: enhanced_recipe_parser.py validate hello.yaml" in done.stderr
+
+
 def test_schema_writes_the_schema(command: Command, tmp_path: Path) -> None:
     done = command(SCRIPT, "schema")
     jsonschema.Draft202012Validator.check_schema(json.loads(done.stdout))

@@ -174,8 +174,10 @@ def test_a_failure_is_told_with_its_place_and_ends_with_1(place: Place) -> None:
         (["r.yaml", "--accept-changes"], "--accept-changes goes with --resume"),
         (["r.yaml", "x.yaml"], "one word too many: 'x.yaml'"),
         (["r.yaml", "--recipe", "x.yaml"], "two recipes"),
+        (["validate", "r.yaml"], "'validate' is no recipe\n  this will do: octo-recipe validate r"),
         ([], "a recipe is missing"),
-        (["q.yaml"], "q.yaml: there is no such file"),
+        (["q.yaml"], "q.yaml: there is no such file\n"),
+        (["r"], "r: there is no such file\n  did you mean 'r.yaml'?"),
         (["r.yaml", "--resume"], "there is no run to go on with"),
     ],
 )
