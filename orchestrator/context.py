@@ -56,7 +56,7 @@ class Context:
     Args:
         path: An instance's directory; None: the data is in memory, and ends with this object.
         who: Who makes the changes, where a call doesn't say; in a recipe, the step that runs.
-        clean: Is given every key and value before it is kept, and returns what is to be kept.
+        clean: Is given every key, value and `who` before it is kept, and returns what is to be kept.
 
     Raises:
         InstanceError: `path` is no instance.
@@ -237,6 +237,8 @@ class Context:
     def _change(self, edit: Callable[[Values], Values], who: str | None) -> list[News]:
         """Make what `edit` says of the values as they are; returns what has changed."""
         name = self._who if who is None else str(who)
+        if self._clean is not None:
+            name = str(self._clean(name))
         if not self._subscribers:
             return self._transact(edit, name)[1]
         with self._subscribers.lock:

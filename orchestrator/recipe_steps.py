@@ -201,6 +201,11 @@ class RecipeStep:
     def _run_command(self, command: Any, args: Mapping[str, Any]) -> StepResult:
         if isinstance(command, list):
             command = [_as_text(each) for each in command]
+        elif not isinstance(command, str):
+            what = f"{type(command).__name__}: {command!r:.80}"
+            raise ScriptletFailed(f"command must be a text or a list, and is {what}")
+        if not command:
+            raise ScriptletFailed("command is empty")
         environment = {
             **os.environ,
             "OCTO_STEP_INSTANCE": str(self._environment.instance),

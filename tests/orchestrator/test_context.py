@@ -161,10 +161,11 @@ def test_the_history_does_not_keep_long_values(context: Context) -> None:
     ]
 
 
-def test_keys_and_values_are_kept_as_the_cleaner_returns_them(instance: Path) -> None:
+def test_keys_values_and_names_are_kept_as_the_cleaner_returns_them(instance: Path) -> None:
     context = Context(instance, clean=lambda value: str(value).replace("secret", "***"))
-    context.set("my secret", "a secret")
+    context.set("my secret", "a secret", who="secretary")
     assert context.get("my secret") == "a ***"
+    assert context.history()[0]["who"] == "***ary"
     assert context.delete("my secret")
     for file in instance.iterdir():
         assert b"secret" not in file.read_bytes()

@@ -320,6 +320,24 @@ def test_a_failure_can_be_gone_on_after_or_round(place: Place) -> None:
     assert place.log() == ["a", "b", "c", "d"]
 
 
+# --- templates ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ("5", "command must be a text or a list, and is int: 5"),
+        ("none", "command must be a text or a list, and is NoneType: None"),
+        ("[]", "command is empty"),
+    ],
+)
+def test_a_template_that_makes_no_command_is_told(place: Place, made: str, told: str) -> None:
+    place.recipe(f"name: a, type: shell, command: '{{{{ {made} }}}}'")
+    ended = place.run("r.yaml")
+    assert ended.returncode == 1
+    assert f"a EXECUTE: FAILED: {told}" in ended.stderr
+
+
 # --- while it runs --------------------------------------------------------------------------------
 
 
