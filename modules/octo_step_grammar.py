@@ -1,21 +1,13 @@
-"""The grammar of `octo_step_instance.py`: its commands and options. Needs nothing but argparse.
-
-COMMANDS is the table of commands. To start fast, only the parser of the command at hand is made;
-`get_parser` makes the whole, for `--help` and the man page.
-"""
+"""The grammar of `octo_step_instance.py`: its commands and options. Needs nothing but argparse."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-
-from octo_errors import UsageError, did_you_mean
+from octo_command_parser import Commands, Parser, choice, one_of, positive, program_name
+from octo_errors import did_you_mean
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn
 
 EXECUTORS = ("serial", "threads", "processes")
 DURABILITIES = ("process", "power")
@@ -29,67 +21,6 @@ exit codes:
   4    another engine runs this instance
   130  interrupted
 """
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The parsed command line; `command` names the command.
-
-    Raises:
-        UsageError: It doesn't fit the grammar; says the nearest right names.
-    """
-    if not arguments:
-        raise UsageError("a command is missing", hint=f"one of: {', '.join(COMMANDS)}")
-    name, *rest = arguments
-    if name.startswith("-"):
-        get_parser().parse_args([name])  # --help ends here
-    if name not in COMMANDS:
-        raise UsageError(f"no command {name!r}", hint=_right_command(name, rest))
-    parser = Parser(prog=f"{_program()} {name}", description=_description(name))
-    COMMANDS[name][1](parser)
-    parsed, extra = parser.parse_known_intermixed_args(rest)  # jump INSTANCE --no-wait NODE
-    if extra:
-        parser.refuse(extra[0].partition("=")[0])
-    parsed.command = name
-    return parsed
-
-
-def get_parser() -> Parser:
-    """The parser of all commands."""
-    parser = Parser(
-        prog=_program(),
-        description="Create, run, watch and steer instances of step libraries.",
-        epilog=EXIT_CODES,
-    )
-    group = parser.add_subparsers(
-        dest="command", metavar="COMMAND [INSTANCE] [options]", title="commands"
-    )
-    for name, (summary, add_options) in COMMANDS.items():
-        command = group.add_parser(
-            name, help=summary.partition("\n")[0], description=_description(name)
-        )
-        add_options(command)
-    return parser
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that raises UsageError, and takes no abbreviations."""
-
-    def __init__(self, **options: Any) -> None:
-        formatter = argparse.RawDescriptionHelpFormatter
-        super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError."""
-        raise UsageError(message, hint=f"see: {self.prog} --help")
-
-    def refuse(self, word: str) -> NoReturn:
-        """Raise UsageError for a word that no option or argument of this parser takes."""
-        if not word.startswith("-"):
-            self.error(f"one word too many: {word!r}")
-        options = [name for name in self._option_string_actions if name.startswith("--")]
-        hint = did_you_mean(word, options) or f"see: {self.prog} --help"
-        raise UsageError(f"{self.prog} has no option {word!r}", hint=hint)
-
 
 # --- the options of each command ------------------------------------------------------------------
 
@@ -142,7 +73,7 @@ def _status(command: Parser) -> None:
 def _history(command: Parser) -> None:
     _instance(command)
     command.add_argument("--json", action="store_true", help="as JSON lines, with all details")
-    command.add_argument("-n", "--last", type=_positive, metavar="N", help="the latest N only")
+    command.add_argument("-n", "--last", type=positive, metavar="N", help="the latest N only")
 
 
 def _doctor(command: Parser) -> None:
@@ -165,27 +96,27 @@ def _graph(command: Parser) -> None:
     )
     command.add_argument(
         "--format",
-        type=_one_of(FORMATS),
-        metavar=_choice(FORMATS),
+        type=one_of(FORMATS),
+        metavar=choice(FORMATS),
         help="default: what the file's name ends in",
     )
 
 
 def _run(command: Parser) -> None:
     _single(command)
-    command.add_argument("--max-steps", type=_positive, metavar="N", help="pause after N nodes")
+    command.add_argument("--max-steps", type=positive, metavar="N", help="pause after N nodes")
     command.add_argument("--until", metavar="NODE", help="pause before this node is entered")
     command.add_argument(
         "--fresh", action="store_true", help="put the old state into the archive and begin anew"
     )
     command.add_argument(
         "--executor",
-        type=_one_of(EXECUTORS),
-        metavar=_choice(EXECUTORS),
+        type=one_of(EXECUTORS),
+        metavar=choice(EXECUTORS),
         help="where hooks run (default: serial; of a recipe: as it says, or threads)",
     )
     command.add_argument(
-        "--workers", type=_positive, metavar="N", help="run at most N hooks at once"
+        "--workers", type=positive, metavar="N", help="run at most N hooks at once"
     )
     command.add_argument(
         "--strict",
@@ -194,8 +125,8 @@ def _run(command: Parser) -> None:
     )
     command.add_argument(
         "--durability",
-        type=_one_of(DURABILITIES),
-        metavar=_choice(DURABILITIES),
+        type=one_of(DURABILITIES),
+        metavar=choice(DURABILITIES),
         help="what saved state survives: kill -9 (process, the default), or power loss too",
     )
 
@@ -279,39 +210,19 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
 }
 
 
-def _program() -> str:
-    return os.path.basename(sys.argv[0])  # noqa: PTH119  (pathlib is slow to load)
-
-
-def _description(name: str) -> str:
-    summary, _, more = COMMANDS[name][0].partition("\n")
-    return f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{more}" if more else "")
-
-
-def _right_command(name: str, rest: list[str]) -> str:
+def _right_command(name: str, rest: Sequence[str]) -> str:
     for place, word in enumerate(rest):
         if word in COMMANDS:
             words = [word, name, *rest[:place], *rest[place + 1 :]]
-            return f"the command comes first: {_program()} {' '.join(words)}"
+            return f"the command comes first: {program_name()} {' '.join(words)}"
     return did_you_mean(name, COMMANDS) or f"the commands are: {', '.join(COMMANDS)}"
 
 
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return number
-
-
-def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if text not in choices:
-            hint = did_you_mean(text, choices)
-            raise argparse.ArgumentTypeError(f"{text!r} is none of {_choice(choices)}; {hint}")
-        return text
-
-    return check
-
-
-def _choice(choices: Sequence[str]) -> str:
-    return "{" + ",".join(choices) + "}"
+_COMMANDS = Commands(
+    COMMANDS,
+    usage="COMMAND [INSTANCE] [options]",
+    description="Create, run, watch and steer instances of step libraries.",
+    epilog=EXIT_CODES,
+    hint=_right_command,
+)
+parse, get_parser = _COMMANDS.parse, _COMMANDS.parser

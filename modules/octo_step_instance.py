@@ -19,7 +19,7 @@ from octo_step_grammar import get_parser, parse
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["exit_code_of", "get_parser", "main"]
 
@@ -49,19 +49,22 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
-def exit_code_of(command: Callable[[], int]) -> int:
-    """Carry out a command that may run an engine; whatever goes wrong has been told."""
+def exit_code_of(command: Callable[[], int], packages: Sequence[str] = ()) -> int:
+    """Carry out a command that may run an engine; whatever goes wrong has been told.
+
+    `packages` are those that it needs beside what the engine needs.
+    """
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    code = _carry_out(command)
+    code = _carry_out(command, packages)
     if "octo_commands_run" in sys.modules:
         sys.modules["octo_commands_run"].leave_in_spite_of_threads(code)
     return code
 
 
-def _carry_out(command: Callable[[], int]) -> int:
+def _carry_out(command: Callable[[], int], packages: Sequence[str]) -> int:
     try:
         code = command()
         sys.stdout.flush()
@@ -73,7 +76,7 @@ def _carry_out(command: Callable[[], int]) -> int:
     except OctoError as error:
         return _fail(error.message, error.hint, error.exit_code)
     except ModuleNotFoundError as error:
-        return _missing_packages(error)
+        return _missing_packages(error, packages)
     except OSError as error:  # without a name it is standard output: files tell their own
         place = error.filename or "the output can't be written"
         return _fail(f"{place}: {error.strerror or error}", "", 1)
@@ -106,14 +109,14 @@ def _bug() -> int:
     return _fail("this is a bug in the Octo Step Engine", "please report it, with the above", 1)
 
 
-def _missing_packages(error: ModuleNotFoundError) -> int:
+def _missing_packages(error: ModuleNotFoundError, packages: Sequence[str]) -> int:
     """Say what this Python lacks, and how to come by it."""
     from importlib.util import find_spec
     from pathlib import Path
 
     from octo_launcher import NEEDED
 
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    missing = [name for name in (*NEEDED, *packages) if find_spec(name) is None]
     if error.name not in missing:
         return _bug()
     message = f"{sys.executable} lacks what this program needs: {', '.join(missing)}"

@@ -21,8 +21,8 @@ if __name__ == "__main__":
     sys.path[:0] = [str(PROJECT / "modules"), str(PROJECT)]
 
 from octo_atomic_file import replace_file
+from octo_command_parser import Parser
 from octo_errors import OctoError, RecipeError, UsageError, did_you_mean
-from octo_step_grammar import Parser
 from octo_step_problem import Problem
 from orchestrator.dependency_graph import find_cycle
 from orchestrator.recipe_check import RESERVED

@@ -66,7 +66,8 @@ ARROWS = {
     "octo_graph_mermaid": "octo_graph_picture",
     "octo_graph_steps": "octo_graph_mermaid",
     # the command line of instances
-    "octo_step_grammar": "octo_errors",
+    "octo_command_parser": "octo_errors",
+    "octo_step_grammar": "octo_command_parser",
     "octo_library_template": "octo_errors",
     "octo_step_status": "octo_instance_setup",
     "octo_step_history": "octo_step_status",
