@@ -300,6 +300,12 @@ class _Reader:
         return inputs
 
     def _step(self, place: int, value: Any) -> Step | None:
+        if isinstance(value, dict) and len(value) == 1:
+            [(key, inner)] = value.items()
+            if isinstance(inner, dict):  # it is named by its key, as in other formats
+                hint = f"write `- name: {key}`, and its other keys below that"
+                self.report.tell(("steps", place), f"step {place + 1} has no name", hint)
+                return None
         name = value.get("name") if isinstance(value, dict) else None
         subject = f"step {name!r}" if isinstance(name, str) else f"step {place + 1}"
         return self._part(Step, value, ("steps", place), subject)
@@ -363,7 +369,8 @@ class _Reader:
         elif error["type"] == "octo":
             self.report.tell((*path, *where), f"{about}{name} {error['msg']}", error["ctx"]["hint"])
         else:
-            self.report.tell((*path, *where), f"{about}{name} {_plain_words(error)}")
+            hint = "begin each step with `- `" if where == ("steps",) else ""
+            self.report.tell((*path, *where), f"{about}{name} {_plain_words(error)}", hint)
 
 
 def _keys(kind: type[_Part], where: Path) -> list[str]:
