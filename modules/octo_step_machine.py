@@ -171,7 +171,8 @@ class StepMachine:
         for token in list(self.state.tokens.values()):
             if token.retry_due is not None or self._waits(token):
                 continue
-            if token.held or not self._hook(token):
+            to_decide = token.interrupted and not self._is_ending(token)
+            if (token.held and not to_decide) or not self._hook(token):
                 self._release(token)
             elif not asked_to_pause:  # else it stays interrupted, for the next start
                 self._interrupted(token)
@@ -191,10 +192,11 @@ class StepMachine:
     def _interrupted(self, token: Token) -> None:
         """An engine ended while this token's hook ran, or was about to: do as the node says."""
         policy = self.graph.node(token.node).policy_after_interrupt(token.state)
-        self._record("interrupted", token, {"on_interrupt": policy})
-        if self._is_ending(token):
-            token.held = True  # it has been told, and the end may take more than one start
-            return
+        if not token.interrupted:
+            self._record("interrupted", token, {"on_interrupt": policy})
+        token.held = token.interrupted = self._is_ending(token)
+        if token.interrupted:
+            return  # until the run is opened again, if it is
         match policy:
             case "ask":
                 self._ask(token)
@@ -295,7 +297,7 @@ class StepMachine:
 
     def _moved(self, token: Token, trigger: str) -> None:
         token.move(trigger)
-        token.attempt = 1
+        token.attempt, token.interrupted = 1, False
         self.state.current = token.node
         if token.state == "INACTIVE":
             self._leave(token)

@@ -118,6 +118,8 @@ class Token:
         arrows: The arrow keys chosen by ADVANCE, or the error arrow.
         held: The hook of `state` has not been started, since the run was to rest or to end. Of a
             token that is not held, nobody knows how far its hook came when the engine is gone.
+        interrupted: An engine ended in the middle of the hook, which has been told; what becomes of
+            it is decided when the run goes on, which it can't while it is to end.
         pending: How many more arrivals wait for this node to be free.
         failed: It has failed for good, and waits for the run to be opened again.
         items: For how many items the node is performed; None before that is known, or if for none.
@@ -130,6 +132,7 @@ class Token:
     retry_due: float | None = None
     arrows: tuple[str, ...] = ()
     held: bool = False
+    interrupted: bool = False
     pending: int = 0
     failed: bool = False
     items: int | None = None
@@ -150,6 +153,8 @@ class Token:
             record["arrows"] = list(self.arrows)
         if self.held:
             record["held"] = True
+        if self.interrupted:
+            record["interrupted"] = True
         if self.pending:
             record["pending"] = self.pending
         if self.failed:
@@ -160,7 +165,7 @@ class Token:
 
     def stand_at(self, state: str) -> None:
         """Be about to perform `state` for the first time, because somebody wants that."""
-        self.state, self.held = state, True
+        self.state, self.held, self.interrupted = state, True, False
         self.attempt, self.retry_due = 1, None
         if state not in ("EXIT", "JUMP"):
             self.arrows = ()
@@ -178,6 +183,7 @@ class Token:
             retry_due=_moment(record, where, "retry_due"),
             arrows=tuple(_names(record, where, "arrows")),
             held=_value(record, where, "held", False),
+            interrupted=_value(record, where, "interrupted", False),
             pending=_value(record, where, "pending", 0),
             failed=_value(record, where, "failed", False),
             items=_value(record, where, "items", 0) if "items" in record else None,
@@ -267,13 +273,13 @@ class RunState:
         self.ending = ""
         self.finalizing = False
         for name, token in list(self.tokens.items()):
+            if token.retry_due is not None:
+                token.held = True  # others that aren't held were interrupted, and stay so
             token.attempt, token.retry_due = 1, None
             if token.items is not None and not graph.node(name).is_final:
                 token.failed = token.held = False  # the items that are done stay done
             elif token.failed or graph.node(name).is_final:
                 del self.tokens[name]
-            else:
-                token.held = True
         self.undo((), graph)
 
     def store(self, data: MutableMapping[str, Any], graph: StepGraph, now: float) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from octo_step_dependencies import DependencyMachine
 from octo_step_graph import Node, StepGraph
 from octo_step_machine import Limits
@@ -11,6 +13,7 @@ from octo_step_messages import (
     Event,
     HookDone,
     HookFailed,
+    HookInterrupted,
     Instruction,
     PauseRequested,
     Started,
@@ -83,6 +86,54 @@ def test_an_interruption_is_told_once_although_the_end_takes_two_starts() -> Non
     said += told(third, Started())
     assert [each["node"] for each in kinds(said, "interrupted")] == ["a", "end"]
     assert brief(told(third, HookDone("end"))) == ["error: stop"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "becomes"),
+    [
+        ("rerun", ["a.step_execute"]),
+        ("skip", ["b.step_execute"]),
+        ("ask", ["rest: interrupted in EXECUTE of a"]),
+        ("probe", ["a.step_probe"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["killed", "broken off"])
+def test_what_was_interrupted_before_the_run_ended_is_decided_when_it_is_opened_again(
+    policy: str, becomes: list[str], how: str
+) -> None:
+    graph = by_dependency(
+        node("a", ["b"], hooks=EXECUTE | {"step_probe"}, on_interrupt=policy), node("b")
+    )
+    machine = DependencyMachine(graph)
+    told(machine, Started(), StopRequested("stop"))
+    if how == "killed":
+        machine = reloaded(machine)
+        said = told(machine, Started())
+    else:
+        said = told(machine, HookInterrupted("a"))
+    assert brief(said) == ["error: stop"]
+
+    again = reloaded(machine)
+    again.state.reopen(graph)
+    again = reloaded(again)
+    said += told(again, Started())
+
+    assert brief(said) == ["error: stop", *becomes]
+    assert len(kinds(said, "interrupted")) == 1
+    if policy == "ask":  # the user has answered: go on
+        assert brief(told(reloaded(again), Started())) == ["a.step_execute"]
+
+
+def test_who_pauses_an_opened_run_at_once_leaves_what_was_interrupted_undecided() -> None:
+    graph = by_dependency(node("a", on_interrupt="skip"))
+    machine = DependencyMachine(graph)
+    told(machine, Started(), StopRequested("stop"))
+    machine = reloaded(machine)
+    told(machine, Started())
+    machine.state.reopen(graph)
+    machine = reloaded(machine)
+    assert brief(told(machine, PauseRequested("pause"), Started())) == ["rest: pause"]
+    assert brief(told(reloaded(machine), Started())) == ["success"]
 
 
 def test_what_stands_in_for_another_node_is_left_when_the_run_ends() -> None:

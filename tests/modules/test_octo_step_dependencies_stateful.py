@@ -57,7 +57,8 @@ class Visit:
         state: What is to be performed.
         result: What is known of its hook: "done", "failed" or "passed over" by a policy.
         calling: The hook that is in flight.
-        lost: The engine ended while a hook was in flight.
+        lost: The engine ended while a hook was in flight, which has not been told yet.
+        undecided: That has been told, and the run was to end: its policy is still to be heeded.
         failed: It has failed for good, and nothing is performed in its place.
         instead: It has failed for good, and another node is performed in its place.
         items: For how many items it is performed, and which of them are done.
@@ -69,6 +70,7 @@ class Visit:
     attempt: int = 1
     due: float | None = None
     lost: bool = False
+    undecided: bool = False
     failed: bool = False
     instead: bool = False
     items: int | None = None
@@ -101,6 +103,10 @@ class Ledger:
 
     def happens(self, event: Event, state: str) -> None:
         match event:
+            case Started() if not (self.ending or self.pause or self.jump):
+                for name, visit in self.visits.items():
+                    if visit.undecided:
+                        self._decide(visit, self.graph.node(name).on_interrupt)
             case PauseRequested():
                 self.pause.add("pause")
             case StopRequested():
@@ -184,6 +190,7 @@ class Ledger:
             assert not self.pause
             assert hook == self._hook_of(name)
             assert visit.result == "", f"{hook} of {name} was done, and is called again"
+            assert not (visit.lost or visit.undecided), f"{hook} of {name} is called untold"
         visit.calling, visit.lost = hook, False
 
     def _hook_of(self, name: str) -> str:
@@ -253,13 +260,20 @@ class Ledger:
         visit, policy = self.visits[record["node"]], record["on_interrupt"]
         assert visit.lost, "reported twice, or what was not interrupted"
         assert policy == self.graph.node(record["node"]).on_interrupt
-        visit.lost = policy == "probe"
+        visit.lost = False
         if self.ending and not self.graph.node(record["node"]).is_final:
-            visit.lost = False
-        elif policy == "skip":
+            visit.undecided = True
+        else:
+            self._decide(visit, policy)
+
+    def _decide(self, visit: Visit, policy: str) -> None:
+        visit.undecided = False
+        if policy == "skip":
             visit.result = "passed over"
         elif policy == "ask":
             self.pause.add("interrupted")
+        elif policy == "probe":
+            visit.lost = True
 
     def _finished(self, success: bool, reason: str) -> None:
         assert not self.in_flight()
