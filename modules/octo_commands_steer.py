@@ -53,7 +53,7 @@ def jump(arguments: Namespace) -> int:
     graph = load_program(instance).graph
     if node not in graph.nodes:
         hint = did_you_mean(node, graph.nodes)
-        raise UsageError(f"{instance.path}: its library has no node {node!r}", hint=hint)
+        raise UsageError(f"{instance.path}: there is no node {node!r}", hint=hint)
     before = fates(read_events(instance.path))
     preview = preview_jump(graph, read_status(instance), before, node)
     heard = _ask(instance, JUMP_REQUEST, node, wait=not arguments.no_wait)

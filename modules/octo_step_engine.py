@@ -494,7 +494,7 @@ class _Session:
 
 def _known(node: str, graph: StepGraph) -> str:
     if node not in graph.nodes:
-        raise UsageError(f"the library has no node {node!r}", hint=did_you_mean(node, graph.nodes))
+        raise UsageError(f"there is no node {node!r}", hint=did_you_mean(node, graph.nodes))
     return node
 
 
