@@ -56,7 +56,7 @@ class Context:
     Args:
         path: An instance's directory; None: the data is in memory, and ends with this object.
         who: Who makes the changes, where a call doesn't say; in a recipe, the step that runs.
-        clean: Is given every key, value and `who` before it is kept, and returns what is to be kept.
+        clean: Is given every key, value and `who` before it is kept; returns what is to be kept.
 
     Raises:
         InstanceError: `path` is no instance.

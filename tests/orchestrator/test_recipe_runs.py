@@ -335,7 +335,7 @@ def test_a_template_that_makes_no_command_is_told(place: Place, made: str, told:
     place.recipe(f"name: a, type: shell, command: '{{{{ {made} }}}}'")
     ended = place.run("r.yaml")
     assert ended.returncode == 1
-    assert f"a EXECUTE: FAILED: {told}" in ended.stderr
+    assert f"a EXECUTE: FAILED: {told}" in ended.stdout
 
 
 # --- while it runs --------------------------------------------------------------------------------
