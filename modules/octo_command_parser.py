@@ -62,7 +62,7 @@ class Commands:
         usage: What follows the name of the program in its usage.
         description: Of the program.
         epilog: What `--help` ends with.
-        hint: What to type instead of a command that there is not: gets it, and the words after it.
+        others: Words that people type, and that are no commands of this program -> what to do.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Commands:
         usage: str,
         description: str,
         epilog: str,
-        hint: Callable[[str, Sequence[str]], str],
+        others: Mapping[str, str] | None = None,
     ) -> None:
         self._table = table
         self._usage = usage
         self._description = description
         self._epilog = epilog
-        self._hint = hint
+        self._others = others or {}
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """The parsed command line; `command` names the command.
@@ -92,7 +92,7 @@ class Commands:
         if name.startswith("-"):
             self.parser().parse_args([name])  # --help ends here
         if name not in self._table:
-            raise UsageError(f"no command {name!r}", hint=self._hint(name, rest))
+            raise UsageError(f"no command {name!r}", hint=self._right_words(name, rest))
         parser = Parser(prog=f"{program_name()} {name}", description=self._about(name))
         self._table[name][1](parser)
         parsed = parser.parse_words(rest)
@@ -109,6 +109,15 @@ class Commands:
             )
             add_options(command)
         return parser
+
+    def _right_words(self, name: str, rest: Sequence[str]) -> str:
+        """What to type instead of a command that there is not, with the words after it."""
+        for place, word in enumerate(rest):
+            if word in self._table:
+                words = [word, name, *rest[:place], *rest[place + 1 :]]
+                return f"the command comes first: {program_name()} {' '.join(words)}"
+        near = self._others.get(name) or did_you_mean(name, self._table)
+        return near or f"the commands are: {', '.join(self._table)}"
 
     def _about(self, name: str) -> str:
         summary, _, more = self._table[name][0].partition("\n")

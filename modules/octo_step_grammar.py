@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from octo_command_parser import Commands, Parser, choice, one_of, positive, program_name
-from octo_errors import did_you_mean
+from octo_command_parser import Commands, Parser, choice, one_of, positive
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 EXECUTORS = ("serial", "threads", "processes")
 DURABILITIES = ("process", "power")
@@ -210,19 +209,10 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
 }
 
 
-def _right_command(name: str, rest: Sequence[str]) -> str:
-    for place, word in enumerate(rest):
-        if word in COMMANDS:
-            words = [word, name, *rest[:place], *rest[place + 1 :]]
-            return f"the command comes first: {program_name()} {' '.join(words)}"
-    return did_you_mean(name, COMMANDS) or f"the commands are: {', '.join(COMMANDS)}"
-
-
 _COMMANDS = Commands(
     COMMANDS,
     usage="COMMAND [INSTANCE] [options]",
     description="Create, run, watch and steer instances of step libraries.",
     epilog=EXIT_CODES,
-    hint=_right_command,
 )
 parse, get_parser = _COMMANDS.parse, _COMMANDS.parser

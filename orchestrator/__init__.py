@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
+    from typing import Any
+
     from orchestrator.recipe_compiler import compile_recipe
 
 __all__ = ["compile_recipe"]

@@ -13,17 +13,14 @@ if sys.version_info < (3, 11):  # noqa: UP036  (by whatever python3 there is)
     sys.exit(f"enhanced_recipe_parser.py needs Python 3.11 or newer; {sys.executable} is older")
 
 if not __package__:  # started as a script: its directory isn't to be searched, the project is
-    _HERE = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120
-    _ROOT = os.path.dirname(_HERE)  # noqa: PTH120
-    sys.path[:] = [
-        os.path.join(_ROOT, "modules"),  # noqa: PTH118
-        os.path.join(_HERE, "packages"),  # noqa: PTH118
-        _ROOT,
-        *(each for each in sys.path if os.path.realpath(each) != _HERE),
-    ]
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120
+    from orchestrator.search_path import open_project
 
-from octo_errors import OctoError, UsageError, did_you_mean
-from octo_step_grammar import FORMATS, Parser
+    open_project()
+
+from octo_command_parser import Commands, Parser, choice, one_of
+from octo_step_grammar import FORMATS
+from orchestrator.command_line import as_json, carry_out
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -76,13 +73,11 @@ def _validate(arguments: Namespace) -> int:
     """Tell every problem of each file; exit code 2 if there is one."""
     reports = [_report(file) for file in arguments.files]
     if arguments.json:
-        import json
-
         files = [
             {"file": file, "valid": not problems, "steps": steps, "problems": _as_dicts(problems)}
             for file, steps, problems in reports
         ]
-        sys.stdout.write(json.dumps({"files": files}, ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.write(as_json({"files": files}))
     for file, steps, problems in () if arguments.json else reports:
         sys.stderr.writelines(f"{problem}\n" for problem in problems)
         if problems:
@@ -128,9 +123,7 @@ def _schema(arguments: Namespace) -> int:
 
 
 def _write_json(value: dict[str, Any], output: str) -> int:
-    import json
-
-    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    text = as_json(value)
     if output == "-":
         sys.stdout.write(text)
         return 0
@@ -167,10 +160,8 @@ def _scriptlets(arguments: Namespace) -> int:
     problems = known_scriptlets(arguments.folder, registry)
     entries = registry.list(arguments.category)
     if arguments.json:
-        import json
-
         found = {"scriptlets": [described(each) for each in entries], "problems": problems}
-        sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.write(as_json(found))
     else:
         sys.stdout.write(as_text(entries) or "none; name a folder that has some\n")
         sys.stderr.writelines(f"{problem}\n" for problem in problems)
@@ -203,8 +194,8 @@ def _graph_options(command: Parser) -> None:
     )
     command.add_argument(
         "--format",
-        choices=FORMATS,
-        metavar="{" + ",".join(FORMATS) + "}",
+        type=one_of(FORMATS),
+        metavar=choice(FORMATS),
         help="default: what the file's name ends in, or svg",
     )
 
@@ -249,78 +240,25 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], i
 }
 
 
-def get_parser() -> Parser:
-    """The parser of all commands."""
-    parser = Parser(
-        prog=_program(), description="Check, compile and draw recipes.", epilog=EXIT_CODES
-    )
-    group = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name, (summary, add_options, _) in COMMANDS.items():
-        command = group.add_parser(
-            name, help=summary.partition("\n")[0], description=_description(name)
-        )
-        add_options(command)
-    return parser
-
-
-def _parse(words: Sequence[str]) -> Namespace:
-    if not words:
-        raise UsageError("a command is missing", hint=f"one of: {', '.join(COMMANDS)}")
-    name, *rest = words
-    if name.startswith("-"):
-        get_parser().parse_args([name])  # --help ends here
-    if name not in COMMANDS:
-        late = next((word for word in rest if word in COMMANDS), "")
-        hint = RUN_HINT if name == "run" else did_you_mean(name, COMMANDS)
-        if late:
-            hint = f"the command comes first: {_program()} {late} {name}"
-        raise UsageError(f"no command {name!r}", hint=hint)
-    parser = Parser(prog=f"{_program()} {name}", description=_description(name))
-    COMMANDS[name][1](parser)
-    parsed, extra = parser.parse_known_intermixed_args(rest)
-    if extra:
-        parser.refuse(extra[0].partition("=")[0])
-    parsed.command = name
-    return parsed
-
-
-def _program() -> str:
-    return os.path.basename(sys.argv[0])  # noqa: PTH119  (pathlib is slow to load)
-
-
-def _description(name: str) -> str:
-    summary, _, more = COMMANDS[name][0].partition("\n")
-    return f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{more}" if more else "")
+_COMMANDS = Commands(
+    {name: (summary, add_options) for name, (summary, add_options, _) in COMMANDS.items()},
+    usage="COMMAND",
+    description="Check, compile and draw recipes.",
+    epilog=EXIT_CODES,
+    others={"run": RUN_HINT},
+)
+get_parser = _COMMANDS.parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out a command line, and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        arguments = _parse(sys.argv[1:] if argv is None else argv)
-        code = COMMANDS[arguments.command][2](arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # `compile | head`: the reader has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except OctoError as error:
-        return _fail(str(error), error.exit_code)
-    except ModuleNotFoundError as error:
-        hint = f"{sys.executable} -m pip install octo-step-engine"
-        return _fail(f"{sys.executable} lacks {error.name}\n  install it: {hint}", 2)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}", 1)
-    return code
+    words = sys.argv[1:] if argv is None else argv
+    return carry_out(lambda: _carried_out(words))
 
 
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return code
+def _carried_out(words: Sequence[str]) -> int:
+    arguments = _COMMANDS.parse(words)
+    return COMMANDS[arguments.command][2](arguments)
 
 
 if __name__ == "__main__":

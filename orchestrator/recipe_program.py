@@ -30,16 +30,15 @@ from orchestrator.recipe_inputs import resolve_inputs
 from orchestrator.recipe_pin import PinnedRecipe, read_pin
 from orchestrator.recipe_secrets import MASK
 from orchestrator.recipe_steps import RecipeStep, make_step
+from orchestrator.search_path import ROOTS
 
 EXECUTOR: Final = "threads"
 """Where steps run, unless the recipe or the user says otherwise."""
 RECIPE_GROUP: Final = "recipe"
 INPUTS_GROUP: Final = "inputs"
 
-_HERE: Final = Path(__file__).resolve().parent
 WORKER_MODULE: Final = "orchestrator.recipe_worker"
 """It stands on this one, and is imported by name."""
-IMPORT_ROOTS: Final = (str(_HERE.parent), str(_HERE / "packages"))
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class RecipeSource:
             "module": WORKER_MODULE,
             "class": "worker_source",
             "arguments": arguments,
-            "path": list(IMPORT_ROOTS),
+            "path": list(ROOTS),
         }
 
 

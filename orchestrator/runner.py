@@ -14,20 +14,17 @@ if sys.version_info < (3, 11):  # noqa: UP036  (by whatever python3 there is)
     sys.exit(f"runner.py needs Python 3.11 or newer; {sys.executable} is older")
 
 if not __package__:  # started as a script: its directory isn't to be searched, the project is
-    _HERE = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120
-    _ROOT = os.path.dirname(_HERE)  # noqa: PTH120
-    sys.path[:] = [
-        os.path.join(_ROOT, "modules"),  # noqa: PTH118
-        os.path.join(_HERE, "packages"),  # noqa: PTH118
-        _ROOT,
-        *(each for each in sys.path if os.path.realpath(each) != _HERE),
-    ]
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120
+    from orchestrator.search_path import open_project
+
+    open_project()
 
 import argparse
 
-from octo_errors import UsageError, did_you_mean
-from octo_step_grammar import EXECUTORS, Parser
-from octo_step_instance import exit_code_of
+from octo_command_parser import Parser, choice, one_of, positive, program_name
+from octo_errors import UsageError
+from octo_step_grammar import EXECUTORS
+from orchestrator.command_line import as_json, carry_out
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -45,8 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["get_parser", "main"]
 
-NEEDED = ("jinja2", "pydantic", "yaml")
-"""What recipes need beside what the engine needs."""
 OTHER_COMMANDS = {
     "run": "octo-recipe-run",
     **{name: f"octo-recipe {name}" for name in ("validate", "compile", "graph")},
@@ -71,7 +66,7 @@ Ctrl-C, SIGTERM: rest when the steps that run are done; a second Ctrl-C interrup
 def get_parser() -> Parser:
     """The parser of the command line."""
     parser = Parser(
-        prog=os.path.basename(sys.argv[0]),  # noqa: PTH119  (pathlib is slow to load)
+        prog=program_name(),
         usage="%(prog)s [--recipe] FILE [options]",
         description="Run a recipe: its steps, those at once that don't wait for each other.",
         epilog=EXIT_CODES,
@@ -128,12 +123,12 @@ def _step_options(parser: Parser) -> None:
     )
     group.add_argument(
         "--executor",
-        type=_executor,
-        metavar="{" + ",".join(EXECUTORS) + "}",
+        type=one_of(EXECUTORS),
+        metavar=choice(EXECUTORS),
         help="where steps run (default: as the recipe says, or threads)",
     )
     group.add_argument(
-        "--workers", type=_workers, metavar="N", help="perform at most N steps at once"
+        "--workers", type=positive, metavar="N", help="perform at most N steps at once"
     )
 
 
@@ -202,19 +197,6 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
     return int(text)
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
-def _executor(text: str) -> str:
-    if text not in EXECUTORS:
-        hint = did_you_mean(text, EXECUTORS)
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(EXECUTORS)}; {hint}")
-    return text
 
 
 def _parse(argv: list[str]) -> Namespace:
@@ -373,10 +355,7 @@ def _tell_ending(
     if arguments.summary:
         text.write(f"{report.summary(outcome)}\n")
     if arguments.json_output:
-        import json
-
-        result = json.dumps(report.result(outcome), ensure_ascii=False, indent=2)
-        sys.stdout.write(f"{result}\n")
+        sys.stdout.write(as_json(report.result(outcome)))
     elif outcome.exit_code and not arguments.quiet:
         again = "try again what failed" if outcome.exit_code == 1 else "go on"
         text.write(f"{again}: {_command('--resume', '--instance', program.instance)}\n")
@@ -393,7 +372,7 @@ def _command(*words: str | Path) -> str:
     from pathlib import Path
 
     is_script = sys.argv[0].endswith(".py")
-    program = ["python", sys.argv[0]] if is_script else [os.path.basename(sys.argv[0])]  # noqa: PTH119
+    program = ["python", sys.argv[0]] if is_script else [program_name()]
     paths = [os.path.relpath(each) if isinstance(each, Path) else each for each in words]
     return shlex.join([*program, *paths])
 
@@ -410,9 +389,7 @@ def _show_plan(arguments: Namespace) -> int:
         left = [name for name, node in program.graph.nodes.items() if node.active]
     plan = Plan(program.graph, left)
     if arguments.json_output:
-        import json
-
-        sys.stdout.write(f"{json.dumps(plan.as_dict(), ensure_ascii=False, indent=2)}\n")
+        sys.stdout.write(as_json(plan.as_dict()))
     else:
         sys.stdout.writelines(f"{line}\n" for line in plan.lines())
     return 0
@@ -426,17 +403,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if argv is None:  # others are told what command holds a lock, and that is kept in a file
         sys.argv[1:] = _without_values(words)
-    return exit_code_of(lambda: _carried_out(words))
-
-
-def _carried_out(words: list[str]) -> int:
-    try:
-        return _run(_parse(words))
-    except ModuleNotFoundError as error:
-        if error.name not in NEEDED:
-            raise
-        hint = f"install it: {sys.executable} -m pip install octo-step-engine"
-        raise UsageError(f"{sys.executable} lacks {error.name}", hint=hint) from None
+    return carry_out(lambda: _run(_parse(words)))
 
 
 def _without_values(words: list[str]) -> list[str]:

@@ -101,7 +101,9 @@ ORCHESTRATOR = {
     "recipe_check": "dependency_graph recipe_cache recipe_check_calls recipe_check_templates"
     " recipe_inputs recipe_model",
     "recipe_compiler": "recipe_check",
-    "enhanced_recipe_parser": "recipe_program scriptlets.listing",
+    "search_path": "",
+    "command_line": "",
+    "enhanced_recipe_parser": "command_line recipe_program scriptlets.listing",
     "scriptlets": "",
     "scriptlets.base": "",
     "scriptlets.calls": "",
@@ -130,11 +132,11 @@ ORCHESTRATOR = {
     "recipe_environment": "context recipe_modules recipe_pin recipe_secrets",
     "recipe_steps": "recipe_environment recipe_shell recipe_values"
     " scriptlets.outcomes scriptlets.resources",
-    "recipe_program": "recipe_choices recipe_inputs recipe_steps",
+    "recipe_program": "recipe_choices recipe_inputs recipe_steps search_path",
     "recipe_instance": "recipe_program",
     "recipe_nested": "recipe_instance",
     "recipe_worker": "recipe_nested run_logging",
-    "runner": "recipe_instance run_logging run_plan run_report",
+    "runner": "command_line recipe_instance run_logging run_plan run_report",
 }
 """The same for orchestrator/: its files, those of orchestrator/packages by their dotted names.
 

@@ -228,3 +228,20 @@ def test_help_loads_neither_yaml_nor_the_model(recipe: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stderr == "set()\n"
+
+
+def test_a_missing_package_is_named_with_what_to_do(recipe: Path) -> None:
+    program = (
+        "import runpy, sys\n"
+        "sys.modules['pydantic'] = None\n"
+        f"sys.argv = [{str(PROJECT / SCRIPT)!r}, 'validate', {str(recipe)!r}]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"error: {sys.executable} lacks what this program needs: pydantic"
+    )
+    assert len(done.stderr.splitlines()) == 2
