@@ -8,15 +8,16 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from octo_atomic_file import read_file, replace_file
-from octo_errors import InstanceError, LibraryError
+from octo_atomic_file import replace_file
+from octo_errors import LibraryError
+from octo_pin_file import FORMAT, read_pin_file
 
 PIN_FILE_NAME = ".octo_step_engine_library.json"
 
 
 def pin_library(instance: Path, library: Path) -> None:
     """Remember in the directory `instance` the library's files as they are now."""
-    pin = {"format": 1, "library": str(library), "files": library_hashes(library)}
+    pin = {"format": FORMAT, "library": str(library), "files": library_hashes(library)}
     replace_file(
         str(instance / PIN_FILE_NAME), json.dumps(pin, indent=2).encode(), None, sync=False
     )
@@ -29,18 +30,16 @@ def changed_files(instance: Path, library: Path) -> list[str]:
         InstanceError: The pin can't be read.
         LibraryError: A file of the library can't be read.
     """
-    path = instance / PIN_FILE_NAME
     try:
-        pinned = json.loads(read_file(str(path))[0])["files"]
-        now = library_hashes(library)
-        return sorted(name for name in pinned | now if pinned.get(name) != now.get(name))
+        pin = read_pin_file(
+            instance / PIN_FILE_NAME,
+            {"files": dict},
+            hint="remove it to go on with the library as it is now",
+        )
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InstanceError(
-            f"{path}: can't be read: {error}",
-            hint="remove it to go on with the library as it is now",
-        ) from error
+    pinned, now = pin["files"], library_hashes(library)
+    return sorted(name for name in pinned | now if pinned.get(name) != now.get(name))
 
 
 def library_hashes(path: str | Path) -> dict[str, str]:

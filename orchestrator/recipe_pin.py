@@ -18,17 +18,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from octo_atomic_file import read_file, replace_file
+from octo_atomic_file import replace_file
 from octo_errors import InstanceError, OctoError
 from octo_library_pin import library_hashes
+from octo_pin_file import FORMAT, read_pin_file
 from orchestrator.recipe_modules import ModulePath
 
 if TYPE_CHECKING:
     from orchestrator.recipe_check import CheckedRecipe
 
-FORMAT: Final = 1
 PIN_FILES: Final = ".octo_step_engine_recipe.*.json"
 CODE_FILE_NAME: Final = ".octo_step_engine_code.json"
+
+_ANEW: Final = "put it back, or begin a new run of the recipe"
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,10 @@ class PinnedRecipe:
             InstanceError: What was kept can't be read.
         """
         try:
-            kept = _read(instance / CODE_FILE_NAME)["files"]
+            pin = read_pin_file(instance / CODE_FILE_NAME, {"files": dict}, hint=_ANEW)
         except FileNotFoundError:
             return []
-        now = self._code(working_directory)
+        kept, now = pin["files"], self._code(working_directory)
         return sorted(path for path in kept | now if kept.get(path) != now.get(path))
 
     def _code(self, working_directory: Path) -> dict[str, str]:
@@ -147,30 +149,12 @@ def read_pin(instance: Path, name: str) -> PinnedRecipe:
     Raises:
         InstanceError: It can't be read, or a newer version wrote it.
     """
+    kinds = {"compiled": dict, "nested": dict, "texts": dict}
     try:
-        pin = _read(instance / name)
-        return PinnedRecipe(pin["compiled"], pin["nested"], pin["texts"])
-    except (FileNotFoundError, KeyError) as error:
-        raise InstanceError(f"{instance / name}: can't be read: {error}", hint=_ANEW) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        pin = json.loads(read_file(str(path))[0])
+        pin = read_pin_file(instance / name, kinds, hint=_ANEW)
     except FileNotFoundError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise InstanceError(f"{path}: can't be read: {error}", hint=_ANEW) from error
-    number = pin.get("format") if isinstance(pin, dict) else None
-    if number != FORMAT:
-        raise InstanceError(
-            f"{path}: has format {number}, and this program reads format {FORMAT}",
-            hint="a newer Octo Step Engine may read it",
-        )
-    return dict(pin)
-
-
-_ANEW: Final = "put it back, or begin a new run of the recipe"
+        raise InstanceError(f"{instance / name}: is gone", hint=_ANEW) from None
+    return PinnedRecipe(pin["compiled"], pin["nested"], pin["texts"])
 
 
 def _nested_in(checked: CheckedRecipe) -> Iterable[CheckedRecipe]:

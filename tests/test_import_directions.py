@@ -55,7 +55,8 @@ ARROWS = {
     "octo_step_executors": "octo_step_worker_pool",
     # the engine
     "octo_instance_dir": "octo_parameter_store",
-    "octo_library_pin": "octo_atomic_file octo_errors",
+    "octo_pin_file": "octo_atomic_file octo_errors",
+    "octo_library_pin": "octo_pin_file",
     "octo_step_program": "octo_instance_dir octo_library_pin octo_step_graph octo_step_hooks",
     "octo_instance_setup": "octo_step_engine_parameters octo_step_program",
     "octo_step_results": "octo_step_graph octo_step_hooks octo_step_messages",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from octo_errors import ScriptletError, did_you_mean
+from octo_pin_file import FORMAT
 from octo_step_declaration import ENGINE_GROUPS
 from octo_step_keys import DEPENDENCY_KEYS
 from orchestrator.context import CONTEXT_GROUP
@@ -20,7 +21,6 @@ from scriptlets.outcomes import why_not_kept
 from scriptlets.parameters import UNKNOWN
 from scriptlets.references import reference_to, why_only_here
 
-FORMAT: Final = 1
 NOT_KEPT: Final = "not_kept"
 """The only key of what stands in the place of a value that JSON can't hold."""
 

@@ -13,17 +13,18 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
-from octo_atomic_file import read_file, replace_file
+from octo_atomic_file import replace_file
 from octo_errors import InstanceError, ScriptletError
 from octo_instance_dir import InstanceDir
 from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY, RESULT_KEY
+from octo_pin_file import read_pin_file
 from octo_step_graph import StepGraph, dependency_graph
 from octo_step_hooks import NodeSource, StepFailure, StepResult
 from octo_step_lib import Problem
 from orchestrator.context import Context
 from scriptlets.lifecycle import call_target
 from scriptlets.outcomes import error_text, users_traceback, why_not_kept
-from scriptlets.plan import FORMAT, NOT_KEPT, Call
+from scriptlets.plan import NOT_KEPT, Call
 from scriptlets.references import load_target
 from scriptlets.resources import Usage, has_own_process
 
@@ -218,13 +219,14 @@ def read_program(instance: Path) -> dict[str, Any]:
         InstanceError: It can't be read.
     """
     path = instance / PROGRAM_FILE_NAME
+    hint = "start the program that made the instance with ExecutionContext(..., fresh=True)"
+    kinds = {
+        "directory": str,
+        "step_node_graph_dict": dict,
+        "step_arrow_graph_dict": dict,
+        "calls": dict,
+    }
     try:
-        kept: dict[str, Any] = json.loads(read_file(str(path))[0])
-        if kept["format"] > FORMAT:
-            raise InstanceError(f"{path}: made by a newer version", hint="use that version")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InstanceError(
-            f"{path}: can't be read: {error}",
-            hint="start the program that made the instance with ExecutionContext(..., fresh=True)",
-        ) from error
-    return kept
+        return read_pin_file(path, kinds, hint=hint)
+    except FileNotFoundError:
+        raise InstanceError(f"{path}: is gone", hint=hint) from None
