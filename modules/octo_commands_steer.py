@@ -23,6 +23,7 @@ from octo_step_engine_parameters import GLOBAL_GROUP, PARAMETER_FILE_NAME
 from octo_step_events import read_events
 from octo_step_history import fates, preview_jump
 from octo_step_program import load_program
+from octo_step_states import check_jump
 from octo_step_status import LOOK_EVERY_S, launcher_command, read_status, status_lines
 
 PATIENCE_S = 1.0
@@ -54,6 +55,7 @@ def jump(arguments: Namespace) -> int:
     if node not in graph.nodes:
         hint = did_you_mean(node, graph.nodes)
         raise UsageError(f"{instance.path}: there is no node {node!r}", hint=hint)
+    check_jump(node, graph)
     before = fates(read_events(instance.path))
     preview = preview_jump(graph, read_status(instance), before, node)
     heard = _ask(instance, JUMP_REQUEST, node, wait=not arguments.no_wait)

@@ -158,6 +158,19 @@ class StepGraph:
         """`name`, and all nodes that wait for it, directly or not."""
         return _reached([name], self.dependents)
 
+    def active_around(self, name: str) -> list[str]:
+        """The active nodes nearest to `name` in a graph by dependency, before it and after it."""
+        found = self._first_active(name, self.sources_into)
+        found |= self._first_active(name, self.dependents)
+        return [each for each in self.nodes if each in found]
+
+    def _first_active(self, name: str, beside: Callable[[str], Iterable[str]]) -> set[str]:
+        def inactive(node: str) -> list[str]:
+            return [each for each in beside(node) if not self.nodes[each].active]
+
+        passed = _reached([name], inactive)
+        return {each for node in passed for each in beside(node) if self.nodes[each].active}
+
     def bits(self, names: Iterable[str]) -> int:
         """The nodes as one number, with a bit for each in the order of the graph."""
         bits = bytearray(len(self.nodes) // 8 + 1)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from octo_errors import IllegalMoveError, did_you_mean
+from octo_errors import IllegalMoveError, UsageError, did_you_mean
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, Node, StepGraph
 from octo_step_messages import (
     CallHook,
@@ -37,7 +37,7 @@ from octo_step_messages import (
     StopRequested,
     Tick,
 )
-from octo_step_states import RunState, Token, followed, leads_to
+from octo_step_states import RunState, Token, check_jump, followed, leads_to
 
 HOOK_OF_STATE = {
     "ENTER": "step_entry",
@@ -234,8 +234,12 @@ class StepMachine:
         if node not in self.graph.nodes:
             hint = did_you_mean(node, self.graph.nodes)
             raise IllegalMoveError(f"no node {node!r} to jump to", hint=hint)
-        if self.state.ending or self.state.finished:
-            why = self.state.ending or "the run has ended"
+        why = self.state.ending or ("the run has ended" if self.state.finished else "")
+        try:
+            check_jump(node, self.graph)
+        except UsageError as error:
+            why = why or "; ".join(filter(None, (error.message, error.hint)))
+        if why:
             self._out.append(Record({"event": "jump_refused", "node": node, "reason": why}))
         else:
             self.state.jump_target = node

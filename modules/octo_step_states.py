@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from transitions import Machine
 
-from octo_errors import IllegalMoveError, InstanceError, did_you_mean
+from octo_errors import IllegalMoveError, InstanceError, UsageError, did_you_mean
 from octo_parameter_schema import (
     ACTIVE_GROUP,
     ARMED_KEY,
@@ -38,6 +38,7 @@ from octo_parameter_schema import (
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, self_arrow_key
 
 _T = TypeVar("_T")
+_NAMED = 5  # so many nodes are named in a hint
 
 STEP_STATES = ("INACTIVE", "ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
 STEP_MOVES = (
@@ -249,7 +250,11 @@ class RunState:
 
         Returns:
             What was left, as people read it.
+
+        Raises:
+            UsageError: `check_jump` refuses it.
         """
+        check_jump(node, graph)
         left = [f"{token.node} in {token.state}" for token in self.tokens.values()]
         self.move("jump")
         self.tokens = {node: Token(node, "ENTER", held=True)}
@@ -388,7 +393,11 @@ class RunState:
         token = self.tokens.get(self.current)
         if self.current in graph.nodes and token is None:
             left_at = [token.state for token in self.tokens.values()]
-            self.jump(self.current, graph)
+            try:
+                self.jump(self.current, graph)
+            except UsageError as error:
+                where = f"{GLOBAL_GROUP}.current_step_node"
+                raise InstanceError(f"{where}: {error.message}", hint=error.hint) from None
             token = self.tokens[self.current]
             if wished in left_at:
                 return  # the engine wrote it, for the node that was current then
@@ -411,6 +420,22 @@ class RunState:
                         hint="open it again, or name another node to go on at in"
                         f" {GLOBAL_GROUP}.current_step_node",
                     )
+
+
+def check_jump(node: str, graph: StepGraph) -> None:
+    """Refuse a jump that would enter nodes too early.
+
+    An inactive node counts as done in a graph by dependency, so nothing would wait for it.
+
+    Raises:
+        UsageError: It is such a node; names the nearest that can be jumped to.
+    """
+    if graph.by_dependency and not graph.nodes[node].active:
+        near = ", ".join(graph.active_around(node)[:_NAMED])
+        raise UsageError(
+            f"no jump to {node!r}: it is not active, so nothing waits for it",
+            hint=f"nearest active nodes: {near}" if near else "let it be active, or jump elsewhere",
+        )
 
 
 def leads_to(graph: StepGraph, node: str, key: str) -> str | None:

@@ -255,6 +255,8 @@ def carried_over(
         for name in run.passed_over
         if name in new.nodes and name not in again and new.nodes[name].error_arrow_key
     ]
+    if not (new.has(run.jump_target) and new.node(run.jump_target).active):
+        run.jump_target = ""
     if run.state == "COMPLETE_ERROR":
         run.reopen(new)
     elif run.finished and (again or _has_more(old, new)):

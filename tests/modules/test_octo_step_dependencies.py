@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from octo_errors import InstanceError, UsageError
 from octo_step_dependencies import DependencyMachine
 from octo_step_graph import Node, StepGraph
 from octo_step_machine import Limits
@@ -15,6 +16,7 @@ from octo_step_messages import (
     HookFailed,
     HookInterrupted,
     Instruction,
+    JumpRequested,
     PauseRequested,
     Started,
     StopRequested,
@@ -73,6 +75,40 @@ def test_what_is_not_active_stays_out_when_all_is_to_be_done_again() -> None:
     again = DependencyMachine(graph, state)
     assert finished(again, "bc") == ["b.step_execute", "c.step_execute", "success"]
     assert state.done == graph.bits("abc")
+
+
+def with_one_inactive() -> StepGraph:
+    return by_dependency(
+        node("a", ["b"]), node("b", ["c"], active=False), node("c", ["d"], active=False), node("d")
+    )
+
+
+def test_a_jump_to_what_nothing_waits_for_is_refused_while_the_run_goes_on() -> None:
+    graph = with_one_inactive()
+    machine = DependencyMachine(graph, limits=Limits(at_once=2))
+    said = told(machine, Started(), JumpRequested("b"))
+    [refused] = kinds(said, "jump_refused")
+    assert refused["node"] == "b"
+    assert refused["reason"].endswith("nothing waits for it; nearest active nodes: a, d")
+    assert brief(said) == ["a.step_execute", "d.step_execute"]
+    assert brief(told(machine, HookDone("d"), HookDone("a"))) == ["success"]
+
+
+def test_a_jump_to_what_nothing_waits_for_is_refused_when_the_run_rests() -> None:
+    graph = with_one_inactive()
+    state = RunState()
+    with pytest.raises(UsageError, match=r"'c'.*not active[^$]*: a, d$"):
+        state.jump("c", graph)
+    data = saved(state, graph)
+    data["global_parameters"]["current_step_node"] = "c"
+    with pytest.raises(InstanceError, match=r"current_step_node: .*'c'.*not active[^$]*: a, d$"):
+        RunState.load(data, graph)
+
+
+def test_where_nothing_is_near_a_refused_jump_says_what_else_helps() -> None:
+    graph = by_dependency(node("a", active=False), node("b"))
+    with pytest.raises(UsageError, match="jump elsewhere"):
+        RunState().jump("a", graph)
 
 
 def test_an_interruption_is_told_once_although_the_end_takes_two_starts() -> None:

@@ -112,7 +112,7 @@ class Ledger:
             case StopRequested():
                 self.ending, self.jump = True, ""
             case JumpRequested(name) if not self.ending and "COMPLETE" not in state:
-                self.jump = name
+                self.jump = name if self.graph.nodes[name].active else self.jump
             case HookDone(name, items=items):
                 visit = self._lands(name)
                 visit.result = "done" if items is None else ""
@@ -157,8 +157,8 @@ class Ledger:
                 assert name == self.jump
                 assert not self.in_flight()
                 self.jumped(name)
-            case Record({"event": "jump_refused"}):
-                assert self.ending
+            case Record({"event": "jump_refused", "node": name}):
+                assert self.ending or not self.graph.nodes[name].active
             case Rest():
                 assert not self.in_flight()
                 assert self.pause or self.limits.max_steps is not None or self.limits.at_state
@@ -542,7 +542,7 @@ class RunsByDependency(RuleBasedStateMachine):
             if self.running() and self.machine.retries_due() and dice.random() < 0.5:
                 self.time_passes(dice.choice([0.5, 20.0]))
             if self.running() and dice.random() < 0.03:
-                self.happens(random_request(dice, self.names()))
+                self.happens(random_request(dice, list(self.graph.nodes)))
 
     def a_hook_comes_back(self, dice: Random) -> None:
         name = dice.choice(sorted(self.machine.in_flight))
@@ -573,7 +573,7 @@ class RunsByDependency(RuleBasedStateMachine):
     @precondition(lambda self: not self.ended())
     @rule(dice=DICE)
     def the_engine_is_killed_or_rested_and_another_one_starts(self, dice: Random) -> None:
-        requests = [random_request(dice, self.names())] if dice.random() < 0.2 else []
+        requests = [random_request(dice, list(self.graph.nodes))] if dice.random() < 0.2 else []
         self.engine_comes(random_limits(dice), requests)
 
     @precondition(lambda self: self.ended())

@@ -89,6 +89,14 @@ def test_active_steps_stay_active_where_they_still_can_be(tmp_path: Path) -> Non
     assert list(run.tokens) == ["same", "items", "items[1]"]
 
 
+def test_a_jump_that_leads_nowhere_any_more_is_dropped(tmp_path: Path) -> None:
+    old = graph(tmp_path, step("same"), step("gone"), step("off"))
+    new = graph(tmp_path, step("same"), step("off", enabled=False))
+    wanted = ("same", "gone", "off")
+    left = [carried_over(RunState(jump_target=each), old, new).jump_target for each in wanted]
+    assert left == ["same", "", ""]
+
+
 def test_a_failed_run_is_opened_again_and_one_that_succeeded_if_there_is_more(
     tmp_path: Path,
 ) -> None:

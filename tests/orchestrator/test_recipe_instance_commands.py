@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 import octo_step_instance
+from octo_instance_dir import InstanceDir
 from octo_step_events import read_events
 from orchestrator import enhanced_recipe_parser, runner
+from tests.modules.engine_support import DEADLINE_S, wait_for
+from tests.orchestrator.runner_support import Place, note, work
 
 RECIPE = """\
 steps:
@@ -124,3 +127,26 @@ def test_single_steps_perform_one_step_or_item_at_a_time_and_say_which_is_next(
         assert octo_step_instance.main(["advance", instance]) == 0
         expected = f"==> next: {after.replace('b[0]', 'b')} ENTER\n" if after else "SUCCESS"
         assert expected in capfd.readouterr().out
+
+
+def test_a_step_that_is_not_active_cannot_be_jumped_to(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place.recipe(
+        work("a", "hold", "a"),
+        note("b", "depends_on: a, enabled: false"),
+        note("c", "depends_on: b"),
+    )
+    instance = str(place.instance())
+    with place.running("r.yaml") as process:
+        wait_for(lambda: "a" in place.log(), "the step to be at work")
+        assert octo_step_instance.main(["jump", instance, "b", "--no-wait"]) == 2
+        assert "nearest active nodes: a, c" in capfd.readouterr().err
+        with InstanceDir(instance).parameters.transaction() as data:
+            data["global_parameters"]["jump_request_node"] = "b"
+        place.go("a")
+        assert process.wait(DEADLINE_S) == 0
+    assert place.log() == ["a", "c"]
+    [refused] = place.events("jump_refused")
+    assert "not active" in refused["reason"]
+    assert octo_step_instance.main(["jump", instance, "b"]) == 2
