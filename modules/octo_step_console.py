@@ -123,6 +123,7 @@ class PlainView:
         self._first = ""  # when the engine began, as the log tells
         self._items_since: dict[str, str] = {}  # node -> when the list of its items was made
         self._skipped: set[str] = set()
+        self._not_kept: dict[str, str] = {}  # node -> what its result is that JSON can't hold
         self._traceback = ""
         self._lock = threading.RLock()
 
@@ -178,10 +179,13 @@ class PlainView:
             if state == "ENTER":
                 self._spent.pop(node, None)
                 self._skipped.discard(node)
+                self._not_kept.pop(node, None)
             if state in ("ENTER", self.failed.get(node)):
                 self.failed.pop(node, None)
             if state == "EXECUTE" and event.get("skipped"):
                 self._skipped.add(node)
+            if "result_not_kept" in event:
+                self._not_kept[node] = event["result_not_kept"]
             if state == "JUMP":
                 self.steps += 1
         elif kind == "step_error":
@@ -214,6 +218,8 @@ class PlainView:
         kind, node, state = event.get("event"), event.get("node", ""), event.get("state", "")
         if kind == "state" and state == "JUMP" and not self._verbose:
             way = f" {way_text(event)}" if "arrow" in event else ""
+            if node in self._not_kept:
+                way += f"; its result is not kept: {self._not_kept[node]}"
             return f"{node}: {self._how(node)}, {duration_text(self._spent.get(node, 0.0))}{way}"
         place = ": ".join(filter(None, (f"{node} {state}".strip(), event_text(event))))
         return "\n".join([place, *self._details(event)])

@@ -48,6 +48,8 @@ def _words(event: Event) -> str:
             return "skipped"
         case {"event": "state", "arrow": _}:
             return way_text(event)
+        case {"event": "state", "result_not_kept": what}:
+            return f"done; its result is not kept: {what}"
         case {"event": "state"}:
             return "done"
         case {"event": "step_error", "error": error}:

@@ -106,6 +106,7 @@ def test_a_jump_after_the_end_leaves_nothing() -> None:
         (state("a", "JUMP", arrow="on"), "-> on"),
         (state("a", "JUMP", arrow=["x", "y"]), "-> x + y"),
         (state("a", "EXECUTE", attempt=2, duration_s=1), "done, attempt 2, 1.0 s"),
+        (state("a", "EXECUTE", result_not_kept="set"), "done; its result is not kept: set"),
         ({**failure("a"), "error": "one\ntwo"}, "FAILED: one ..."),
         ({"event": "retry", "attempt": 2, "delay_s": 0.5}, "attempt 2 in 500 ms"),
         ({"event": "join_wait", "node": "d", "missing": ["b", "c"]}, "waits for b, c"),
