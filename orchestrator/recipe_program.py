@@ -242,12 +242,12 @@ def load_program(instance: InstanceDir, verbose: bool = False) -> RecipeProgram:
         InstanceError: What the instance keeps of its recipe can't be read.
     """
     groups = instance.parameters.read()
-    about = recipe_group(instance)
+    about = _recipe_in(groups, instance.path)
     pinned = read_pin(instance.path, about["compiled"])
     try:
         choices = Choices.of(about["choices"])
     except TypeError:
-        raise _edited(instance, "choices") from None
+        raise _edited(instance.path, "choices") from None
     return RecipeProgram(
         pinned,
         kept_inputs(pinned, groups.get(INPUTS_GROUP, {}), about["secret_inputs"]),
@@ -264,23 +264,25 @@ def recipe_group(instance: InstanceDir) -> dict[str, Any]:
     Raises:
         InstanceError: It was made of something else, or what it says can't be so.
     """
-    groups = instance.parameters.read()
-    kind = groups[GLOBAL_GROUP].get(PROGRAM_KEY)
-    if kind != "recipe":
+    return _recipe_in(instance.parameters.read(), instance.path)
+
+
+def _recipe_in(groups: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    if groups[GLOBAL_GROUP].get(PROGRAM_KEY) != "recipe":
         raise InstanceError(
-            f"{instance.path}: an instance of a step library, and of no recipe",
+            f"{place}: an instance of a step library, and of no recipe",
             hint="choose another directory with --instance DIR",
         )
     about: Any = groups.get(RECIPE_GROUP)
     for key, wanted in _KINDS_IN_GROUP.items():
         if not isinstance(about, dict) or not isinstance(about.get(key), wanted):
-            raise _edited(instance, key)
+            raise _edited(place, key)
     return dict(about)
 
 
-def _edited(instance: InstanceDir, key: str) -> InstanceError:
+def _edited(place: Path, key: str) -> InstanceError:
     return InstanceError(
-        f"{instance.path}: {RECIPE_GROUP}.{key} is not what was written there",
+        f"{place}: {RECIPE_GROUP}.{key} is not what was written there",
         hint="put it right, or begin a new run of the recipe",
     )
 

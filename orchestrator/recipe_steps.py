@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from octo_parameter_schema import ITEMS_KEY, RESULT_KEY
 from octo_step_hooks import HookResult, StepFailure, StepResult, perform
 from octo_step_lib import load_node, make_node
 from orchestrator.context import Context
+from orchestrator.recipe_document import is_template
 from orchestrator.recipe_environment import Nest, RunEnvironment
 from orchestrator.recipe_secrets import masked_output
 from orchestrator.recipe_shell import run_command
@@ -102,17 +102,9 @@ class RecipeStep:
             self._check_success(variables)
             result.facts = {**usage.facts(), **result.facts}
             return self._kept(result)
-        raise AssertionError  # for type checkers: the block above swallows nothing
 
-    @contextmanager
-    def _telling(self, usage: Usage | None = None) -> Iterator[None]:
-        """Mask what is written in the block, and tell what is raised there."""
-        environment = self._environment
-        with (
-            _Telling(environment, usage),
-            masked_output(environment.masker, own_process=environment.own_process),
-        ):
-            yield
+    def _telling(self, usage: Usage | None = None) -> _Telling:
+        return _Telling(self._environment, usage)
 
     # --- what the step is for ---
 
@@ -273,16 +265,8 @@ class LibraryStep(RecipeStep):
     says: its `step_advance` is not asked.
     """
 
-    def __init__(
-        self,
-        environment: RunEnvironment,
-        name: str,
-        task: Mapping[str, Any],
-        number: int | None = None,
-    ) -> None:
-        super().__init__(environment, name, task, number)
-        self._hooks = task["hooks"]
-        self._wanted: bool | None = None  # not known yet
+    _wanted: bool | None = None
+    """Whether its `when` is true; None: not known yet."""
 
     def step_entry(self) -> None:
         """Prepare the step, unless its `when` is false."""
@@ -302,7 +286,6 @@ class LibraryStep(RecipeStep):
         """Ask the node whether it had done its work when it was interrupted."""
         with self._telling():
             return self._call_node("step_probe").answer
-        raise AssertionError  # for type checkers: the block above swallows nothing
 
     def step_make_safe(self) -> None:
         """Make safe what the node controls."""
@@ -310,9 +293,9 @@ class LibraryStep(RecipeStep):
             self._call_node("step_make_safe")
 
     def _perform(self, variables: Mapping[str, Any]) -> StepResult:
-        if "step_entry" not in self._hooks:
+        if "step_entry" not in self._task["hooks"]:
             self._give_args(variables or self._variables())
-        if "step_execute" not in self._hooks:
+        if "step_execute" not in self._task["hooks"]:
             return StepResult()
         result = self._call_node("step_execute")
         return StepResult(result.output, result.skipped, result.facts)
@@ -348,14 +331,19 @@ class LibraryStep(RecipeStep):
 
 
 class _Telling:
-    """Turns what is raised in its block into a StepFailure, masked; Ctrl-C alone goes through."""
+    """Masks what is written in its block, and turns what is raised there into a StepFailure.
 
-    def __init__(self, environment: RunEnvironment, usage: Usage | None = None) -> None:
-        self._environment = environment
+    Ctrl-C alone goes through.
+    """
+
+    def __init__(self, environment: RunEnvironment, usage: Usage | None) -> None:
+        masker = environment.masker
+        self._mask = masker.mask_text
+        self._output = masked_output(masker, own_process=environment.own_process)
         self._usage = usage
 
     def __enter__(self) -> None:
-        pass
+        self._output.__enter__()
 
     def __exit__(
         self,
@@ -363,6 +351,7 @@ class _Telling:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._output.__exit__(kind, error, trace)
         if error is None or isinstance(error, KeyboardInterrupt):
             return
         facts = self._usage.facts() if self._usage is not None else {}
@@ -370,8 +359,7 @@ class _Telling:
             text, lines, facts = str(error), error.traceback, {**facts, **error.facts}
         else:
             text, lines = error_text(error), users_traceback(error, trace)
-        mask = self._environment.masker.mask_text
-        raise StepFailure(mask(text), mask(lines), facts) from None
+        raise StepFailure(self._mask(text), self._mask(lines), facts) from None
 
 
 class _Lookup(Mapping[str, Any]):
@@ -427,8 +415,8 @@ def _as_text(value: Any) -> str:
 
 
 def _has_template(value: Any) -> bool:
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
     if isinstance(value, dict):
-        return any(map(_has_template, value)) or any(map(_has_template, value.values()))
-    return isinstance(value, list | tuple) and any(map(_has_template, value))
+        return any(map(_has_template, value.values()))
+    return is_template(value) or (
+        isinstance(value, list | tuple) and any(map(_has_template, value))
+    )

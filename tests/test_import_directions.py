@@ -131,7 +131,7 @@ ORCHESTRATOR = {
     "recipe_shell": "scriptlets.lifecycle",
     "recipe_pin": "recipe_compiler recipe_modules",
     "recipe_environment": "context recipe_modules recipe_pin recipe_secrets",
-    "recipe_steps": "recipe_environment recipe_shell recipe_values"
+    "recipe_steps": "recipe_document recipe_environment recipe_shell recipe_values"
     " scriptlets.outcomes scriptlets.resources",
     "recipe_program": "recipe_choices recipe_inputs recipe_steps search_path",
     "recipe_instance": "recipe_program",

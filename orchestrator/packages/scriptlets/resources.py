@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 try:
@@ -13,12 +12,6 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-
-
-def has_own_process() -> bool:
-    """Whether this is a worker process of the engine, which performs one step at a time."""
-    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
-    return Path(main).name == "octo_step_worker.py"
 
 
 class Usage:

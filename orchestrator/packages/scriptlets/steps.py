@@ -26,7 +26,7 @@ from scriptlets.lifecycle import call_target
 from scriptlets.outcomes import error_text, users_traceback, why_not_kept
 from scriptlets.plan import NOT_KEPT, Call
 from scriptlets.references import load_target
-from scriptlets.resources import Usage, has_own_process
+from scriptlets.resources import Usage
 
 PROGRAM: Final = "scriptlets"
 """What the parameter file calls this kind of program."""
@@ -66,13 +66,26 @@ class Returned:
 
 
 class ScriptletStep:
-    """Performs one step; made by a source, called by the engine."""
+    """Performs one step; made by a source, called by the engine.
 
-    def __init__(self, name: str, call: Call, context: Context, returned: Returned) -> None:
+    Args:
+        own_process: It has this process for itself while it runs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        call: Call,
+        context: Context,
+        returned: Returned,
+        *,
+        own_process: bool = False,
+    ) -> None:
         self.name = name
         self._call = call
         self._context = context.named(name)
         self._returned = returned
+        self._own_process = own_process
 
     def step_execute(self) -> StepResult:
         """Call what the step calls.
@@ -80,7 +93,7 @@ class ScriptletStep:
         Raises:
             StepFailure: It failed.
         """
-        usage = Usage(has_own_process())
+        usage = Usage(self._own_process)
         try:
             given = {name: self._returned.by(step) for name, step in self._call.results.items()}
             value = call_target(self._call.target, self._context, {**self._call.params, **given})
@@ -121,18 +134,24 @@ class LiveSteps:
 
 
 class KeptSteps:
-    """Makes steps from what the instance keeps; a source of the engine."""
+    """Makes steps from what the instance keeps; a source of the engine.
 
-    def __init__(self, instance: str) -> None:
+    Args:
+        own_process: This is a worker process of the engine, which performs one step at a time.
+    """
+
+    def __init__(self, instance: str, own_process: bool = False) -> None:
         self._instance = InstanceDir(instance)
         self._calls = read_program(self._instance.path)["calls"]
         self._context = Context(instance)
+        self._own_process = own_process
 
     def make(self, node: str) -> ScriptletStep:  # noqa: D102
         kept = self._calls[node]
         call = Call(load_target(kept["target"]), kept["params"], kept["results"])
         # Not one for all steps: another worker may have performed a step anew since this one did.
-        return ScriptletStep(node, call, self._context, Returned(self._instance))
+        returned = Returned(self._instance)
+        return ScriptletStep(node, call, self._context, returned, own_process=self._own_process)
 
     def directory(self, node: str) -> Path | None:  # noqa: D102
         return None
@@ -160,7 +179,7 @@ def description_of(instance: Path) -> dict[str, Any]:
     return {
         "module": __name__,
         "class": KeptSteps.__name__,
-        "arguments": {"instance": str(instance)},
+        "arguments": {"instance": str(instance), "own_process": True},
         "path": [os.path.abspath(folder) for folder in sys.path],  # noqa: PTH100  ("" is here)
     }
 
