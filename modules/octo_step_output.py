@@ -341,13 +341,18 @@ class _PerThread:
 
 
 def log_file_name(node: str) -> str:
-    """The name of a node's log file: the node's name where that is a plain file name."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in node)[:100]
-    if plain == node:
-        return f"{node or 'unattributed'}.log"
+    """The name of a node's log file."""
+    return f"{file_stem(node) if node else 'unattributed'}.log"
+
+
+def file_stem(name: str) -> str:
+    """A name as a part of paths: itself where it can be, else what is near it, yet its own."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)[:100]
+    if plain == name:
+        return name
     import zlib
 
-    return f"{plain}~{zlib.crc32(node.encode('utf-8', 'surrogatepass')):08x}.log"
+    return f"{plain}~{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"
 
 
 def _open_in_logs(path: Path, flags: int) -> int:

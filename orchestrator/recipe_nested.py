@@ -7,7 +7,6 @@ performed again.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,9 +17,10 @@ from octo_errors import EngineBusyError
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import make_instance, reset_instance
 from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME
+from octo_step_console import Stream
 from octo_step_engine import Outcome, StepEngine
 from octo_step_hooks import StepFailure, StepResult
-from octo_step_output import log_file_name
+from octo_step_output import file_stem
 from orchestrator.context import CONTEXT_GROUP
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_environment import RunEnvironment
@@ -91,7 +91,7 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
 
 
 def _place(outer: RunEnvironment, node: str) -> Path:
-    return outer.instance / "nested" / log_file_name(node).removesuffix(".log")
+    return outer.instance / "nested" / file_stem(node)
 
 
 def _nested_instance(program: RecipeProgram, place: Path) -> InstanceDir:
@@ -107,22 +107,17 @@ def _drive_nested(
     program: RecipeProgram, instance: InstanceDir, errors: list[dict[str, Any]]
 ) -> Outcome:
     """Run it; the events of failures are added to `errors`."""
-    shown = os.dup(1)  # of the outer step, whose output it is; the descriptor itself is the hooks'
+    shown = Stream(1)  # of the outer step, whose output it is; the descriptor itself is the hooks'
     try:
         engine = StepEngine(
             instance,
             program=program,
             observer=lambda event: errors.append(event) if event["event"] == "step_error" else None,
-            sink=lambda _, data: _write(shown, data),
+            sink=lambda _, data: shown.write(data),
         )
         return engine.run(retry_failed=True)
     finally:
-        os.close(shown)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+        shown.close()
 
 
 def _patiently(action: Callable[[], _T]) -> _T:
