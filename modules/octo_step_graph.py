@@ -179,6 +179,10 @@ class StepGraph:
             bits[byte] |= 1 << bit
         return int.from_bytes(bits, "little")
 
+    def named(self, bits: int) -> list[str]:
+        """The nodes whose bits are set in a number that `bits` has made, in the graph's order."""
+        return [name for place, name in enumerate(self.nodes) if bits >> place & 1]
+
     @functools.cached_property
     def positions(self) -> dict[str, int]:
         """The place of each node in the order of the graph, from 0."""

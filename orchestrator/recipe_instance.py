@@ -15,7 +15,7 @@ from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP, PARAMETER_FILE_NAME
 from octo_step_engine import StepEngine
 from octo_step_events import EventLog
 from octo_step_graph import StepGraph, item_of
-from octo_step_output import log_file_name
+from octo_step_output import file_stem
 from octo_step_states import RunState, leads_to
 from orchestrator.recipe_choices import Choices, steps_from
 from orchestrator.recipe_inputs import resolve_inputs
@@ -32,8 +32,7 @@ DEFAULT_PLACE: Final = "step_instances"
 
 def default_place(pinned: PinnedRecipe, working_directory: Path) -> Path:
     """Where the instance of a recipe is, if nobody says otherwise."""
-    name = log_file_name(pinned.compiled["name"]).removesuffix(".log")
-    return working_directory / DEFAULT_PLACE / name
+    return working_directory / DEFAULT_PLACE / file_stem(pinned.compiled["name"])
 
 
 # --- a new run ------------------------------------------------------------------------------------
@@ -121,10 +120,9 @@ class Continuation:
     def left(self, instance: InstanceDir) -> list[str]:
         """The steps that are still to be done."""
         run = self._state(instance.parameters.read())
-        bits, places = run.done, self.new.graph.positions
-        left = [name for name, node in self.new.graph.nodes.items() if node.active]
-        over = set(run.passed_over)
-        return [name for name in left if not bits >> places[name] & 1 and name not in over]
+        over = {*self.new.graph.named(run.done), *run.passed_over}
+        nodes = self.new.graph.nodes.items()
+        return [name for name, node in nodes if node.active and name not in over]
 
     def begin(self, instance: InstanceDir) -> None:
         """Let the instance stand where it can be gone on with.
@@ -239,7 +237,7 @@ def carried_over(
     run: RunState, old: StepGraph, new: StepGraph, again: Collection[str] = ()
 ) -> RunState:
     """The state of a run of one graph, for another: what has the same name, is the same."""
-    done = [n for n in old.nodes if run.done >> old.positions[n] & 1 and old.nodes[n].active]
+    done = [name for name in old.named(run.done) if old.nodes[name].active]
     run.done = new.bits(name for name in done if name in new.nodes and name not in again)
     run.tokens = {
         name: token

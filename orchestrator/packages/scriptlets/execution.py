@@ -267,9 +267,8 @@ class ExecutionContext:
         return f"steps that are done call something else: {', '.join(changed)}" if changed else ""
 
     def _done(self, program: ScriptletProgram) -> list[str]:
-        graph = program.graph
-        done = RunState.load(self._instance.parameters.read(), graph).done
-        return [name for name in graph.nodes if done >> graph.positions[name] & 1]
+        run = RunState.load(self._instance.parameters.read(), program.graph)
+        return program.graph.named(run.done)
 
     def _ended(
         self, outcome: Outcome, program: ScriptletProgram, usage: dict[str, dict[str, float]]
