@@ -146,7 +146,7 @@ def test_a_step_that_is_not_active_cannot_be_jumped_to(
             data["global_parameters"]["jump_request_node"] = "b"
         place.go("a")
         assert process.wait(DEADLINE_S) == 0
-    assert place.log() == ["a", "c"]
+    assert sorted(place.log()) == ["a", "c"]  # nothing waits for anything
     [refused] = place.events("jump_refused")
     assert "not active" in refused["reason"]
     assert octo_step_instance.main(["jump", instance, "b"]) == 2
