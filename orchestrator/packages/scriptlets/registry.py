@@ -158,7 +158,7 @@ class ScriptletRegistry:
                 self._add_module(load_file(file))
             except ScriptletError as error:
                 problems.append(f"{file}: {error.message}")
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 place, line = blame(error, str(folder)) or (str(file), 1)
                 problems.append(f"{place}:{line}: {error_text(error)}")
 
@@ -172,7 +172,7 @@ class ScriptletRegistry:
                     self.register(found, name=point.name)
             except ScriptletError as error:
                 problems.append(f"entry point {point.name}: {error.message}")
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 problems.append(f"entry point {point.name}: {error_text(error)}")
 
     def _add_module(self, module: ModuleType) -> None:

@@ -183,12 +183,14 @@ def test_a_folder_with_problems_adds_nothing_and_tells_them_all(tmp_path: Path) 
         c="x = 1\n1 / 0",
         d="def f(:",
         e="import not_there_at_all",
+        f="import sys\nsys.exit('usage: f FILE')",
     )
     mine = ScriptletRegistry()
     with pytest.raises(ScriptletError) as failure:
         mine.discover_folder(tmp_path)
-    assert len(failure.value.details["problems"]) == 4
+    assert len(failure.value.details["problems"]) == 5
     assert f"{tmp_path}/c.py:2: ZeroDivisionError" in failure.value.message
+    assert f"{tmp_path}/f.py:2: it calls sys.exit('usage: f FILE')" in failure.value.message
     assert "two scriptlets are called 'Same'" in failure.value.message
     assert mine.list() == []
     loaded = [name for name in sys.modules if name.startswith("scriptlets_in_")]
