@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import pytest
@@ -318,6 +319,21 @@ def test_a_failure_can_be_gone_on_after_or_round(place: Place) -> None:
     )
     assert place.run("r.yaml").returncode == 0
     assert place.log() == ["a", "b", "c", "d"]
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def test_a_result_that_can_not_be_kept_is_told(place: Place) -> None:
+    place.recipe(
+        "name: a, module: builtins, function: set",
+        "name: b, module: builtins, function: print, args: ['{{ results.a is none }}'],"
+        " depends_on: a",
+    )
+    ended = place.run("r.yaml")
+    assert ended.returncode == 0
+    assert re.search("==> a: done, .* its result is not kept: set\n", ended.stdout)
+    assert "True\n" in ended.stdout
 
 
 # --- templates ------------------------------------------------------------------------------------
