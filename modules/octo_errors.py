@@ -137,11 +137,14 @@ class GraphRenderError(OctoError):
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """The hint for a misspelt name: `did you mean 'x'?`, or the few names there are, or nothing."""
     names = [str(name) for name in candidates]
-    if near := near_names(word, names):
-        return "did you mean " + " or ".join(repr(name) for name in near) + "?"
-    if 0 < len(names) <= 12:
-        return "there are: " + ", ".join(names)
-    return ""
+    few = f"there are: {', '.join(names)}" if 0 < len(names) <= 12 else ""
+    return nearest_hint(word, names) or few
+
+
+def nearest_hint(word: str, candidates: Iterable[str]) -> str:
+    """The same where only names that are much like it are of help; else nothing."""
+    near = near_names(word, candidates)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def near_names(word: str, candidates: Iterable[str]) -> list[str]:

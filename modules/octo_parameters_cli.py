@@ -274,11 +274,11 @@ def _open(request: Request) -> LockedJsonFile:
     from octo_parameter_store import parameter_file
 
     if _is_no_directory(request.path):
-        from octo_errors import ParameterFileError, did_you_mean
+        from octo_errors import ParameterFileError, nearest_hint
 
         parent, name = os.path.split(os.path.abspath(request.path))
-        near = did_you_mean(name, _directories(parent))
-        hints = [near] if near.startswith("did") else ["PATH comes first; `.` is this directory"]
+        near = nearest_hint(name, _directories(parent))
+        hints = [near or "PATH comes first; `.` is this directory"]
         if request.wait:
             file = os.path.join(request.path, PARAMETER_FILE_NAME)
             hints.append("--wait is for a value, and not for the instance: begin the run first, or")

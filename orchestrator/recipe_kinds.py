@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic_core import PydanticCustomError, core_schema
 
-from octo_errors import did_you_mean
+from octo_errors import nearest_hint
 
 KINDS: dict[type, tuple[str, str]] = {
     bool: ("true or false", "boolean"),
@@ -87,8 +87,7 @@ def _number(kind: type, expected: str, **limits: float) -> _Kind:
 def _choice(*choices: str) -> _Kind:
     def check(value: Any) -> Any:
         if value not in choices:
-            near = did_you_mean(value, choices) if isinstance(value, str) else ""
-            hint = near if near.startswith("did") else ""
+            hint = nearest_hint(value, choices) if isinstance(value, str) else ""
             raise _wrong(f"must be one of {', '.join(choices)}, and is {_short(value)}", hint)
         return value
 
@@ -112,8 +111,7 @@ def _check_names(value: Any) -> list[str]:
 def _check_on_error(value: Any) -> Any:
     target = value.get("go_to") if isinstance(value, dict) and len(value) == 1 else None
     if value not in ("fail", "continue") and not isinstance(target, str):
-        near = did_you_mean(value, ("fail", "continue")) if isinstance(value, str) else ""
-        hint = near if near.startswith("did") else ""
+        hint = nearest_hint(value, ("fail", "continue")) if isinstance(value, str) else ""
         raise _wrong(f"must be fail, continue or {{go_to: STEP}}, and is {_short(value)}", hint)
     return value
 

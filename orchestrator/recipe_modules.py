@@ -28,7 +28,7 @@ from typing import Any
 
 import octo_errors
 import scriptlets
-from octo_errors import RecipeError, did_you_mean
+from octo_errors import RecipeError, did_you_mean, nearest_hint
 from octo_step_import import LibraryPackage, blame, error_text, library_package
 from orchestrator.recipe_signatures import UNKNOWN, Outline, Target, target_of
 
@@ -251,8 +251,7 @@ class ModulePath:
         hint = ""
         if isinstance(error, ModuleNotFoundError) and error.name:
             names = self._names_in(error.name.rpartition(".")[0])
-            near = did_you_mean(error.name, names)
-            hint = near if near.startswith("did") else f"install it for {sys.executable}"
+            hint = nearest_hint(error.name, names) or f"install it for {sys.executable}"
         elif isinstance(error, SystemExit):
             hint = "it is imported, not run: put this under if __name__ == '__main__':"
         message = f"module {module!r} can't be imported: {where}{text}"
