@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octo_errors import LibraryError
-from orchestrator.recipe_document import Report
-from orchestrator.recipe_kinds import kind_of
+from orchestrator.recipe_document import Report, kind_of
 from orchestrator.recipe_model import Step
 
 if TYPE_CHECKING:

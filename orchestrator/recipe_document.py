@@ -10,13 +10,16 @@ from octo_errors import RecipeError, did_you_mean, near_names
 from octo_step_problem import Problem
 
 __all__ = [
+    "KINDS",
     "Document",
     "Node",
     "Place",
     "Problem",
     "Report",
     "in_order",
+    "is_kind",
     "is_template",
+    "kind_of",
     "recipe_error",
 ]
 
@@ -25,6 +28,30 @@ Node = Any
 of a scalar (line, column, style, its text as written if it is none), of a list (line, column,
 [nodes]), of a mapping (line, column, {key: (line, column of the key, node)}).
 """
+
+
+KINDS: dict[type, tuple[str, str]] = {
+    bool: ("true or false", "boolean"),
+    int: ("a whole number", "integer"),
+    float: ("a number", "number"),
+    str: ("text", "string"),
+    list: ("a list", "array"),
+    dict: ("a mapping", "object"),
+    type(None): ("null", "null"),
+}
+"""The kinds of values that a document holds: in messages, and in the JSON Schema."""
+
+
+def kind_of(value: object) -> str:
+    """What kind of value it is, in the words of messages."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return KINDS[type(value)][0] if type(value) in KINDS else type(value).__name__
+
+
+def is_kind(value: object, kind: type) -> bool:
+    """Is it of that kind? A truth value is no number; a whole number is one, too."""
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def is_template(value: object) -> bool:

@@ -10,20 +10,19 @@ from typing import Any
 
 from octo_errors import RecipeError, did_you_mean
 from orchestrator.recipe_cache import read_content
-from orchestrator.recipe_document import Problem, recipe_error
+from orchestrator.recipe_document import KINDS, Problem, is_kind, kind_of, recipe_error
 
 __all__ = ["input_mistake", "resolve_inputs"]
 
-TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "string": ((str,), "text"),
-    "integer": ((int,), "a whole number"),
-    "number": ((int, float), "a number"),
-    "boolean": ((bool,), "true or false"),
-    "list": ((list,), "a list"),
-    "object": ((dict,), "a mapping"),
-    "any": ((object,), "a value"),
+TYPES: dict[str, type] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "list": list,
+    "object": dict,
 }
-"""The types of inputs: what is of the type, and how a message calls it."""
+"""The types of inputs, but for `any`: the kind of their values (see `KINDS`)."""
 
 
 def input_mistake(spec: Mapping[str, Any], value: object) -> str:
@@ -37,9 +36,8 @@ def input_mistake(spec: Mapping[str, Any], value: object) -> str:
     if value is None and spec.get("default", "") is None:
         return ""
     name = spec.get("type", "any")
-    types, expected = TYPES[name]
-    if name != "any" and type(value) not in types:
-        return f"must be {expected}, and is {_described(value)}"
+    if name in TYPES and not is_kind(value, TYPES[name]):
+        return f"must be {KINDS[TYPES[name]][0]}, and is {kind_of(value)}"
     choices = spec.get("choices")
     if choices is None or any(value == each and type(value) is type(each) for each in choices):
         return ""
@@ -152,7 +150,7 @@ class _Inputs:
             value = _CONVERSIONS.get(spec.get("type", "any"), str)(text)
         except ValueError:
             shown = "another text" if spec.get("secret") else _short(text)
-            expected = TYPES[spec["type"]][1]
+            expected = KINDS[TYPES[spec["type"]]][0]
             hint = {"list": f"as --set '{name}=[a, b]'", "object": f"as --set '{name}={{a: 1}}'"}
             message = f"input {name!r} must be {expected}, and is {shown}"
             self._tell(where, message, hint.get(spec["type"], ""))
@@ -214,15 +212,6 @@ _CONVERSIONS: dict[str, Callable[[str], Any]] = {
     "any": _as_any,
 }
 """How a text from outside becomes a value; not here: as it is."""
-
-
-def _described(value: object) -> str:
-    if value is None:
-        return "null"
-    for types, described in TYPES.values():
-        if type(value) in types:
-            return described if not isinstance(value, bool) else str(value).lower()
-    return type(value).__name__
 
 
 def _short(value: object) -> str:

@@ -9,27 +9,7 @@ from typing import Annotated, Any
 from pydantic_core import PydanticCustomError, core_schema
 
 from octo_errors import nearest_hint
-
-KINDS: dict[type, tuple[str, str]] = {
-    bool: ("true or false", "boolean"),
-    int: ("a whole number", "integer"),
-    float: ("a number", "number"),
-    str: ("text", "string"),
-    list: ("a list", "array"),
-    dict: ("a mapping", "object"),
-    type(None): ("null", "null"),
-}
-"""The kinds of values there are: in messages, and in the JSON Schema."""
-
-
-def kind_of(value: object) -> str:
-    """What kind of value it is, in the words of messages."""
-    return str(value).lower() if isinstance(value, bool) else KINDS[type(value)][0]
-
-
-def is_kind(value: object, kind: type) -> bool:
-    """Is it of that kind? A truth value is no number; a whole number is one, too."""
-    return type(value) is kind or (kind is float and type(value) is int)
+from orchestrator.recipe_document import KINDS, is_kind, kind_of
 
 
 def _wrong(message: str, hint: str = "") -> PydanticCustomError:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from octo_errors import did_you_mean
-from orchestrator.recipe_document import Document, Problem, Report
+from orchestrator.recipe_document import Document, Problem, Report, kind_of
 from orchestrator.recipe_kinds import (
     Arguments,
     Count,
@@ -34,7 +34,6 @@ from orchestrator.recipe_kinds import (
     Values,
     Whole,
     Written,
-    kind_of,
 )
 
 __all__ = [
