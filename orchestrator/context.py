@@ -23,10 +23,10 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy, deepcopy
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -273,7 +273,7 @@ class Context:
         shared = groups.setdefault(GLOBAL_GROUP, {})
         count = shared.get(COUNT_KEY, 0)
         count = count if type(count) is int else 0
-        stamp = _timestamp()
+        stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         numbered = [
             {"ts": stamp, "seq": seq, **change} for seq, change in enumerate(changes, count + 1)
         ]
@@ -373,11 +373,3 @@ def _apply(group: Values, news: list[News]) -> None:
             group.pop(key, None)
         else:
             group[key] = value
-
-
-def _timestamp() -> str:
-    now = time.time()
-    whole = int(now)
-    return (
-        time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(whole)) + f"{int((now - whole) * 1e6):06d}Z"
-    )

@@ -106,7 +106,7 @@ ORCHESTRATOR = {
     "command_line": "",
     "enhanced_recipe_parser": "command_line recipe_program scriptlets.listing",
     "scriptlets": "",
-    "scriptlets.base": "",
+    "scriptlets.base": "run_logging",
     "scriptlets.calls": "",
     "scriptlets.parameters": "",
     "scriptlets.resources": "",

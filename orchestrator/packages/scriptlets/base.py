@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from functools import cached_property
 from typing import Any
+
+from orchestrator.run_logging import StepHandler
 
 
 class BaseScriptlet:
@@ -56,22 +57,10 @@ class BaseScriptlet:
         self._began = time.perf_counter()
 
 
-class _StepHandler(logging.StreamHandler[Any]):
-    """Writes to what is `sys.stderr` at that time: in a step, the step's own output."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-
-    @property
-    def stream(self) -> Any:
-        return sys.stderr
-
-
 def _logger(name: str) -> logging.Logger:
     parent = logging.getLogger("scriptlets")
-    if not any(isinstance(handler, _StepHandler) for handler in parent.handlers):
-        parent.addHandler(_StepHandler())
+    if not any(isinstance(handler, StepHandler) for handler in parent.handlers):
+        parent.addHandler(StepHandler("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         parent.propagate = False  # the step's output is the place for it, whoever else listens
         debug = os.environ.get("DEBUG", "") not in ("", "0")
         parent.setLevel(logging.DEBUG if debug else logging.INFO)
