@@ -16,19 +16,22 @@ import scriptlets
 from octo_errors import ScriptletError
 
 _LOADED: Final = "scriptlets_in_"
-"""So begin the names of modules that were loaded from a file, and can't be imported by name."""
+"""In the names of modules that were loaded from a file, and can't be imported by name; before it is
+the package that the module's relative imports start from, if it is in one."""
 
 
 def load_file(file: Path) -> ModuleType:
     """The module in a file, loaded anew under a name of its own.
 
     A folder called `scriptlets` that the file is in belongs to the package of that name from now
-    on, as that of a recipe does: its modules may import each other as `scriptlets.x`.
+    on, as that of a recipe does: its modules may import each other as `scriptlets.x`, or `.x`.
     """
-    own = next((str(each) for each in file.parents if each.name == scriptlets.__name__), None)
-    if own is not None and own not in scriptlets.__path__:
-        scriptlets.__path__.append(own)
     name = f"{_LOADED}{sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
+    own = next((each for each in file.parents if each.name == scriptlets.__name__), None)
+    if own is not None:
+        if str(own) not in scriptlets.__path__:
+            scriptlets.__path__.append(str(own))
+        name = ".".join([scriptlets.__name__, *file.parent.relative_to(own).parts, name])
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -48,7 +51,7 @@ def reference_to(target: Any) -> dict[str, str]:
     """
     module = str(getattr(target, "__module__", "") or "")
     found = {"module": module, "name": str(getattr(target, "__qualname__", type(target).__name__))}
-    if module.startswith(_LOADED):
+    if _LOADED in module:
         found["file"] = str(getattr(sys.modules.get(module), "__file__", ""))
     return found
 

@@ -168,10 +168,16 @@ def test_a_folder_called_scriptlets_belongs_to_the_package_as_in_recipes(
         tests_use="from scriptlets.framework import register_scriptlet\n"
         "from scriptlets.tests_share import word\n@register_scriptlet\ndef use(): return word",
     )
+    write(
+        tmp_path / "scriptlets" / "below",
+        tests_use_too="from scriptlets.framework import register_scriptlet\n"
+        "from ..tests_share import word\n@register_scriptlet\ndef use_too(): return word",
+    )
     for folder in (tmp_path / "scriptlets", tmp_path):
         mine = ScriptletRegistry()
-        assert [each.name for each in mine.discover_folder(folder)] == ["share", "use"]
-        assert mine.get("use").target() == "hello"
+        mine.discover_folder(folder)
+        assert [each.name for each in mine.list()] == ["share", "use", "use_too"]
+        assert mine.get("use").target() == mine.get("use_too").target() == "hello"
     del sys.modules["scriptlets.tests_share"]
 
 
