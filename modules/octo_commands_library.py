@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
-from octo_errors import LibraryError, UsageError
+from octo_errors import LibraryError, UsageError, count
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
 from octo_library_template import make_library
@@ -18,7 +18,7 @@ from octo_step_lib import find_libraries, library_search_path, load_library, res
 from octo_step_problem import Problem
 from octo_step_program import load_program
 from octo_step_states import RunState
-from octo_step_status import count, launcher_command, one_line
+from octo_step_status import launcher_command, one_line
 
 
 def list(arguments: Namespace) -> int:

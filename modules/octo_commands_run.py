@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from octo_errors import count
 from octo_instance_dir import InstanceDir
 from octo_parameter_store import DURABILITY_VARIABLE
 from octo_step_console import JsonView, LiveView, PlainView, QuietView, has_rich, is_foreground
@@ -29,7 +30,6 @@ from octo_step_machine import SINGLE_STEP
 from octo_step_output import log_file_name
 from octo_step_status import (
     ActiveNode,
-    count,
     duration_text,
     launcher_command,
     one_line,

@@ -154,3 +154,8 @@ def near_names(word: str, candidates: Iterable[str]) -> list[str]:
     near = difflib.get_close_matches(word, list(candidates), n=3, cutoff=0.6)
     likeness = {name: difflib.SequenceMatcher(None, name, word).ratio() for name in near}
     return [name for name in near if likeness[name] > likeness[near[0]] - 0.1]
+
+
+def count(number: int, what: str) -> str:
+    """A number of things, as messages tell it: `1 step`, `2 steps`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

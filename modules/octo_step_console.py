@@ -25,11 +25,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from octo_errors import count
 from octo_step_history import event_text, way_text
 from octo_step_status import (
     ActiveNode,
     Status,
-    count,
     duration_text,
     local_time,
     printable,

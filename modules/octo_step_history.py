@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from octo_errors import count
 from octo_step_graph import StepGraph
-from octo_step_status import Status, count, duration_text, local_time, one_line
+from octo_step_status import Status, duration_text, local_time, one_line
 
 Event = dict[str, Any]
 Fate = Literal["done", "failed", "skipped"]

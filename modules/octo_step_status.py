@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from octo_errors import OctoError
+from octo_errors import OctoError, count
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir, Runner
 from octo_parameter_schema import (
     ACTIVE_GROUP,
@@ -248,11 +248,6 @@ def duration_text(seconds: float) -> str:
         return f"{minutes} min {second:02} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} days {hours % 24} h"
-
-
-def count(number: int, what: str) -> str:
-    """A number of things: `1 step`, `2 steps`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def seconds_between(began: str, ended: str) -> float:

@@ -19,6 +19,7 @@ if not __package__:  # started as a script: its directory isn't to be searched, 
     open_project()
 
 from octo_command_parser import Commands, Parser, choice, one_of
+from octo_errors import count
 from octo_step_grammar import FORMATS
 from orchestrator.command_line import as_json, carry_out
 
@@ -81,9 +82,9 @@ def _validate(arguments: Namespace) -> int:
     for file, steps, problems in () if arguments.json else reports:
         sys.stderr.writelines(f"{problem}\n" for problem in problems)
         if problems:
-            sys.stderr.write(f"{file} has {_count(len(problems), 'problem')}\n")
+            sys.stderr.write(f"{file} has {count(len(problems), 'problem')}\n")
         else:
-            sys.stdout.write(f"{file} is valid: {_count(steps, 'step')}\n")
+            sys.stdout.write(f"{file} is valid: {count(steps, 'step')}\n")
     return 2 if any(problems for _, _, problems in reports) else 0
 
 
@@ -104,10 +105,6 @@ def _as_dicts(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     return [asdict(problem) for problem in problems]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _compile(arguments: Namespace) -> int:

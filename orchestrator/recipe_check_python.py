@@ -8,6 +8,7 @@ from inspect import Signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from octo_errors import count
 from orchestrator.recipe_document import Report
 from orchestrator.recipe_model import Step
 from orchestrator.recipe_modules import LackingError, ModulePath
@@ -115,7 +116,7 @@ def _too_many(
     most = len(by_place)
     takes_any = any(each.kind is P.VAR_POSITIONAL for each in signature.parameters.values())
     if len(args) > most and not takes_any:
-        taken = f"{most} argument{'' if most == 1 else 's'}" if most else "no arguments in order"
+        taken = count(most, "argument") if most else "no arguments in order"
         yield Mistake(most, f"{name} takes {taken}, and args has {len(args)}")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from octo_errors import count
 from octo_step_graph import Node, StepGraph
-from octo_step_status import count
 from orchestrator.dependency_graph import DependencyGraph
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from octo_errors import OctoError
+from octo_errors import OctoError, count
 from octo_instance_dir import InstanceDir
 from octo_parameter_schema import ACTIVE_GROUP, GLOBAL_GROUP, PROGRESS_GROUP, RESULT_KEY
 from octo_step_console import LiveView, PlainView, QuietView, has_rich, is_foreground
@@ -27,7 +27,7 @@ from octo_step_engine import Outcome
 from octo_step_events import read_events
 from octo_step_machine import HALVES
 from octo_step_output import log_file_name
-from octo_step_status import count, duration_text, one_line
+from octo_step_status import duration_text, one_line
 from orchestrator.run_record import (
     COMPLETED,
     FAILED,
