@@ -89,7 +89,7 @@ def _of_function(
 ) -> Iterator[Mistake]:
     parameters = signature.parameters
     by_place = [e for e in parameters.values() if e.kind in (P.POSITIONAL_ONLY, _EITHER)]
-    filled = {e.name for e in by_place[: len(args)]} if isinstance(args, list) else set(args)
+    filled = _filled(signature, args, by_place)
     of_engine = {each.name for each in parameters.values() if is_for_context(each)}
     if isinstance(args, list):
         yield from _too_many(signature, name, args, by_place)
@@ -108,6 +108,16 @@ def _of_function(
 
 
 _EITHER, _BY_NAME = P.POSITIONAL_OR_KEYWORD, P.KEYWORD_ONLY
+
+
+def _filled(signature: Signature, args: dict[str, Any] | list[Any], by_place: list[P]) -> set[str]:
+    """The names of the parameters that get something, as far as it was meant for them."""
+    if isinstance(args, list):
+        return {each.name for each in by_place[: len(args)]}
+    takes_any = any(each.kind is P.VAR_KEYWORD for each in signature.parameters.values())
+    # `**more` takes what is called like a parameter that is filled by its place alone.
+    lost = {each.name for each in by_place if takes_any and each.kind is P.POSITIONAL_ONLY}
+    return args.keys() - lost
 
 
 def _too_many(
