@@ -1,4 +1,4 @@
-"""Recipes that tests of several files share: those of the specification, as they are printed."""
+"""What several tests share of the specification, as it is printed: its recipes, its scriptlet."""
 
 from __future__ import annotations
 
@@ -110,3 +110,44 @@ def spec_scriptlet_files() -> dict[str, str]:
         file: "\n\n".join(_SCRIPTLET.format(name=name) for name in names)
         for file, names in SPEC_SCRIPTLETS.items()
     }
+
+
+SPEC_SCRIPTLET = '''\
+from scriptlets.framework import BaseScriptlet, register_scriptlet
+from orchestrator.context import Context
+from typing import Dict, Any
+
+@register_scriptlet
+class CustomProcessorScriptlet(BaseScriptlet):
+    """Custom data processing scriptlet with full Framework0 integration."""
+
+    def __init__(self) -> None:
+        """Initialize processor with configuration."""
+        super().__init__()
+        self.name = "custom_processor"
+        self.version = "1.0"
+
+    def run(self, context: Context, params: Dict[str, Any]) -> Dict[str, Any]:
+        """Execute custom processing logic."""
+        self.logger.info("Starting custom processing")
+
+        # Access input data from context
+        input_data = context.get("input_data", [])
+
+        # Perform processing
+        processed_data = self.process_data(input_data)
+
+        # Store results in context
+        context.set("processed_data", processed_data)
+        context.set(f"{self.name}.completed", True)
+
+        return {
+            "status": "success",
+            "records_processed": len(processed_data),
+            "execution_time": self.get_execution_time()
+        }
+
+    def process_data(self, data: list) -> list:
+        """Custom data processing logic."""
+        return [item * 2 for item in data if item > 0]
+'''

@@ -12,6 +12,7 @@ import pytest
 
 from tests.modules.engine_support import DEADLINE_S, wait_for
 from tests.orchestrator.runner_support import Place, is_alive, note, result_of, work
+from tests.recipes import SPEC_RECIPES, SPEC_SCRIPTLET
 
 DIAMOND = (
     note("a"),
@@ -24,25 +25,7 @@ DIAMOND = (
 
 
 def test_the_first_recipe_runs_as_printed(place: Place) -> None:
-    place.write(
-        "my_first_recipe.yaml",
-        """\
-        # my_first_recipe.yaml
-        metadata:
-          name: "hello_framework0"
-          version: "1.0"
-          description: "Introduction to Framework0"
-
-        steps:
-          - name: "greet"
-            idx: 1
-            type: "python"
-            module: "builtins"
-            function: "print"
-            args:
-              - "Hello from Framework0!"
-        """,
-    )
+    place.write("my_first_recipe.yaml", SPEC_RECIPES["my_first_recipe"])
     ended = place.run("--recipe", "my_first_recipe.yaml", "--debug")
     assert ended.returncode == 0, ended.stderr
     assert "Hello from Framework0!\n" in ended.stdout
@@ -79,51 +62,12 @@ class DataLoaderScriptlet(BaseScriptlet):
             context.set("input_data", [int(each) for each in file.read().split(",")])
         return {"status": "success"}
 """
-CUSTOM = '''\
-from scriptlets.framework import BaseScriptlet, register_scriptlet
-from orchestrator.context import Context
-from typing import Dict, Any
-
-@register_scriptlet
-class CustomProcessorScriptlet(BaseScriptlet):
-    """Custom data processing scriptlet with full Framework0 integration."""
-
-    def __init__(self) -> None:
-        """Initialize processor with configuration."""
-        super().__init__()
-        self.name = "custom_processor"
-        self.version = "1.0"
-
-    def run(self, context: Context, params: Dict[str, Any]) -> Dict[str, Any]:
-        """Execute custom processing logic."""
-        self.logger.info("Starting custom processing")
-
-        # Access input data from context
-        input_data = context.get("input_data", [])
-
-        # Perform processing
-        processed_data = self.process_data(input_data)
-
-        # Store results in context
-        context.set("processed_data", processed_data)
-        context.set(f"{self.name}.completed", True)
-
-        return {
-            "status": "success",
-            "records_processed": len(processed_data),
-            "execution_time": self.get_execution_time()
-        }
-
-    def process_data(self, data: list) -> list:
-        """Custom data processing logic."""
-        return [item * 2 for item in data if item > 0]
-'''
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 def test_scriptlets_beside_the_recipe_share_the_context(place: Place, executor: str) -> None:
     place.write("scriptlets/data/loader.py", LOADER)
-    place.write("scriptlets/data/custom.py", CUSTOM)
+    place.write("scriptlets/data/custom.py", SPEC_SCRIPTLET)
     place.write("data.csv", "1,-2,3")
     place.write("pipeline.yaml", PIPELINE)
     ended = place.run("pipeline.yaml", "--executor", executor, "--debug")

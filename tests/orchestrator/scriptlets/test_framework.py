@@ -10,52 +10,13 @@ import pytest
 
 from orchestrator.context import Context
 from scriptlets.framework import BaseScriptlet, ScriptletRegistry, run_scriptlet
-
-SPECIFIED = '''
-from scriptlets.framework import BaseScriptlet, register_scriptlet
-from orchestrator.context import Context
-from typing import Dict, Any
-
-@register_scriptlet
-class CustomProcessorScriptlet(BaseScriptlet):
-    """Custom data processing scriptlet with full Framework0 integration."""
-
-    def __init__(self) -> None:
-        """Initialize processor with configuration."""
-        super().__init__()
-        self.name = "custom_processor"
-        self.version = "1.0"
-
-    def run(self, context: Context, params: Dict[str, Any]) -> Dict[str, Any]:
-        """Execute custom processing logic."""
-        self.logger.info("Starting custom processing")
-
-        # Access input data from context
-        input_data = context.get("input_data", [])
-
-        # Perform processing
-        processed_data = self.process_data(input_data)
-
-        # Store results in context
-        context.set("processed_data", processed_data)
-        context.set(f"{self.name}.completed", True)
-
-        return {
-            "status": "success",
-            "records_processed": len(processed_data),
-            "execution_time": self.get_execution_time()
-        }
-
-    def process_data(self, data: list) -> list:
-        """Custom data processing logic."""
-        return [item * 2 for item in data if item > 0]
-'''
+from tests.recipes import SPEC_SCRIPTLET
 
 
 def test_the_class_of_the_specification_runs_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "processors.py").write_text(SPECIFIED)
+    (tmp_path / "processors.py").write_text(SPEC_SCRIPTLET)
     registry = ScriptletRegistry()
     registry.discover_folder(tmp_path)
     entry = registry.get("CustomProcessorScriptlet")
