@@ -33,8 +33,22 @@ PARAMS_INIT = "step_node_params_dict_init"
 RESULTS_INIT = "step_node_results_dict_init"
 ENGINE_GROUPS = (GLOBAL_GROUP, ACTIVE_GROUP, ARRIVALS_GROUP, PROGRESS_GROUP)
 
+STEP_NAMES = "a name has no blanks around it, no [ or ], and nothing that can't be printed"
+"""What the names of steps are like: of nodes that no class gives its name."""
+
 _DICTS = (GRAPH_DICT, ARROW_DICT, PARAMS_INIT, RESULTS_INIT)
 _BASE_CLASS_MODULE = "stepnode_baseclass"
+
+
+def is_step_name(name: object) -> bool:
+    """Whether a step can be called so; see STEP_NAMES. `[` and `]` are for items of steps."""
+    return (
+        isinstance(name, str)
+        and name != ""
+        and name == name.strip()
+        and name.isprintable()
+        and not set(name) & set("[]")
+    )
 
 
 @dataclass(frozen=True, slots=True)

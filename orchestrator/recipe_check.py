@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from octo_errors import RecipeError
-from octo_step_declaration import ENGINE_GROUPS, NodeDeclaration
+from octo_step_declaration import ENGINE_GROUPS, STEP_NAMES, NodeDeclaration, is_step_name
 from orchestrator.dependency_graph import DependencyGraph, find_cycle
 from orchestrator.recipe_cache import Source, read_source
 from orchestrator.recipe_check_calls import CallChecks
@@ -189,9 +189,8 @@ class _Checks:
 
     def _name(self, step: Step) -> None:
         name, where = step.name, (*step.path, "name")
-        if not name.isprintable() or not name or name != name.strip() or set(name) & set("[]"):
-            hint = "a name has no blanks around it, no [ or ], and nothing that can't be printed"
-            self.report.tell(where, f"a step can't be called {name[:80]!r}", hint)
+        if not is_step_name(name):
+            self.report.tell(where, f"a step can't be called {name[:80]!r}", STEP_NAMES)
         elif name in RESERVED:
             message = f"a step can't be called {name!r}: the engine keeps a group of that name"
             self.report.tell(where, message, "each step has a group in the parameter file, too")

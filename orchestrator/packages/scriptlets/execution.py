@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
@@ -216,16 +217,7 @@ class ExecutionContext:
         if not self._instance.path.is_dir():
             refuse(["this ExecutionContext is closed"], "make another one")
         check_steps(self._steps, in_processes=self._executor == "processes")
-        program = ScriptletProgram(
-            kept_plan(self._steps, str(Path.cwd())),
-            LiveSteps(
-                {
-                    name: ScriptletStep(name, step.call, self.context, self._returned)
-                    for name, step in self._steps.items()
-                },
-                self._instance.path,
-            ),
-        )
+        program = self._program()
         with self._instance.run_lock():
             self._pin(program)
         self._returned.raised.clear()
@@ -246,6 +238,15 @@ class ExecutionContext:
                 sink=sink,
             ).run(retry_failed=True)
         return self._ended(outcome, program, usage)
+
+    def _program(self) -> ScriptletProgram:
+        """The steps as they were added, for the engine."""
+        steps = {
+            name: ScriptletStep(name, step.call, self.context, self._returned)
+            for name, step in self._steps.items()
+        }
+        kept = kept_plan(self._steps, str(Path.cwd()))
+        return ScriptletProgram(kept, LiveSteps(steps, self._instance.path))
 
     def _pin(self, program: ScriptletProgram) -> None:
         """Have the instance keep the program, if a run that has begun can go on with it."""
@@ -343,11 +344,12 @@ def _shown() -> Iterator[Sink]:
         finally:
             out.close()
         return
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    utf_8 = codecs.getincrementaldecoder("utf-8")
+    decoders = defaultdict[str, Any](lambda: utf_8("backslashreplace"))  # output is cut anywhere
 
     def show(node: str, data: bytes) -> None:
         if stream is not None:  # as in a process without a console
-            stream.write(decoder.decode(data))
+            stream.write(decoders[node].decode(data))
 
     yield show
 

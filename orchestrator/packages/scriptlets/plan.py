@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from octo_errors import ScriptletError, did_you_mean
 from octo_pin_file import FORMAT
-from octo_step_declaration import ENGINE_GROUPS
+from octo_step_declaration import ENGINE_GROUPS, STEP_NAMES, is_step_name
 from octo_step_keys import DEPENDENCY_KEYS
 from orchestrator.context import CONTEXT_GROUP
 from orchestrator.dependency_graph import DependencyGraph, find_cycle
@@ -99,10 +99,8 @@ def check_added(
     name: object, target: Any, depends_on: object, policy: Mapping[str, Any], steps: Steps
 ) -> Iterator[str]:
     """What is wrong with a step that is to be added to others, whatever these are."""
-    if not isinstance(name, str) or not name.isprintable() or name != name.strip() or not name:
-        yield "a name is a text without blanks around it"
-    elif set(name) & set("[]"):
-        yield "a name has no [ or ]"
+    if not is_step_name(name):
+        yield STEP_NAMES
     elif name in (*ENGINE_GROUPS, CONTEXT_GROUP):
         yield "the engine keeps a group of that name"
     elif name in steps:
