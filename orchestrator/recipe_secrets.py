@@ -230,7 +230,8 @@ def _masked_streams(masker: Masker) -> Iterator[None]:
 def _masked_descriptors(masker: Masker) -> Iterator[None]:
     """Both descriptors become a pipe, which a thread copies to where descriptor 1 led.
 
-    A child process that outlives the block goes on writing through the pipe and the thread.
+    A child process that outlives the block goes on writing through the pipe and the thread. What a
+    thread that outlives it writes meanwhile is lost: nothing would mask it.
     """
     _flush()
     kept = (os.dup(1), os.dup(2))
@@ -246,10 +247,12 @@ def _masked_descriptors(masker: Masker) -> Iterator[None]:
         yield
     finally:
         _flush()
+        _silence()
+        pump.join(_LAST_OUTPUT_S)
+        _flush()
         for descriptor, old in zip((1, 2), kept, strict=True):
             os.dup2(old, descriptor)
             os.close(old)
-        pump.join(_LAST_OUTPUT_S)
 
 
 def _pump(reader: int, target: int, masker: Masker) -> None:
@@ -273,6 +276,14 @@ def _write_all(target: int, text: str) -> None:
     data = text.encode("utf-8", "surrogateescape")
     while data:
         data = data[os.write(target, data) :]
+
+
+def _silence() -> None:
+    """Let descriptors 1 and 2 lead nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _flush() -> None:

@@ -251,3 +251,31 @@ def test_a_child_that_outlives_the_step_is_masked_and_not_waited_for() -> None:
         assert python.line() == "step done"
         python.go_on()
         assert python.line() == "*** late"
+
+
+THREADED = """
+import stat, threading
+from orchestrator import recipe_secrets
+recipe_secrets._LAST_OUTPUT_S = 60
+def work():
+    while stat.S_ISFIFO(os.fstat(1).st_mode):
+        pass
+    os.write(1, b"hunter22 late\\n")
+    print("hunter22 late, too", flush=True)
+    holding.communicate()
+reading = "import sys; sys.stdin.read()"
+with masked_output(Masker(["hunter22"]), own_process=True):
+    holding = subprocess.Popen([sys.executable, "-c", reading], stdin=subprocess.PIPE)
+    thread = threading.Thread(target=work)
+    thread.start()
+thread.join()
+print("after")
+"""
+
+
+def test_what_a_thread_that_outlives_the_step_writes_is_not_shown(tmp_path: Path) -> None:
+    program = f"import sys; sys.path.insert(0, {str(PROJECT / 'modules')!r})"
+    program += OWN.split("with masked")[0] + THREADED
+    with (tmp_path / "log").open("wb") as log:
+        subprocess.run([sys.executable, "-c", program], stdout=log, check=True, timeout=60)
+    assert (tmp_path / "log").read_bytes() == b"hunter22 before\nafter\n"
