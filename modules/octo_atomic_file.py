@@ -69,6 +69,22 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
 
 
+def open_regular(path: str, flags: int) -> int:
+    """The descriptor of a regular file; what else lies there is an error, and never a wait."""
+    special = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | _COMMON | special, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _not_regular(path, "a symbolic link") from None
+        raise
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(descriptor)
+        raise _not_regular(path, _KINDS.get(kind, "no regular file"))
+    return descriptor
+
+
 def _not_regular(path: str, kind: str) -> OSError:
     return OSError(errno.EINVAL, f"it is {kind}, not a regular file", path)
 

@@ -14,9 +14,7 @@ The format is in docs/reference/events.md.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
+from octo_atomic_file import open_regular
 from octo_errors import EventLogError
 
 EVENT_FILE_NAME: Final = ".octo_step_engine_events.jsonl"
@@ -112,7 +111,7 @@ class EventLog:
     def _open(self) -> tuple[int, int]:
         """Opens the current file, which is made where there is none: descriptor and size."""
         try:
-            fd = _open_regular(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            fd = open_regular(str(self._path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
             size = os.fstat(fd).st_size
             if self._power and size == 0:
                 _sync_directory(self._directory)
@@ -224,7 +223,7 @@ def _open_all(directory: Path, stack: ExitStack) -> _Files:
     seen = set()
     for path in _existing_files(directory):
         try:
-            file = stack.enter_context(os.fdopen(_open_regular(path, os.O_RDONLY), "rb"))
+            file = stack.enter_context(os.fdopen(open_regular(str(path), os.O_RDONLY), "rb"))
         except FileNotFoundError:
             continue
         except OSError as exc:
@@ -286,7 +285,7 @@ def _last_seq(lines: bytes) -> int | None:
 
 def _seq_at_end_of(path: Path) -> int:
     try:
-        with os.fdopen(_open_regular(path, os.O_RDONLY), "rb") as file:
+        with os.fdopen(open_regular(str(path), os.O_RDONLY), "rb") as file:
             data = file.read()
     except OSError as exc:
         raise _failure(path, "read", exc) from exc
@@ -329,22 +328,6 @@ def _existing_files(directory: Path) -> list[Path]:
 def _path_of(directory: Path, number: int) -> Path:
     """The current file (0), or the one that was rotated `number` times."""
     return directory / (f".octo_step_engine_events.{number}.jsonl" if number else EVENT_FILE_NAME)
-
-
-def _open_regular(path: Path, flags: int) -> int:
-    """Opens a regular file; a link, FIFO, device or directory there is an OSError, not a wait."""
-    names = ("O_CLOEXEC", "O_BINARY", "O_NONBLOCK", "O_NOFOLLOW")
-    extra = [getattr(os, name, 0) for name in names]
-    try:
-        fd = os.open(path, flags | sum(extra), 0o666)
-    except OSError as exc:
-        if exc.errno == errno.ELOOP:
-            raise OSError("it is a symbolic link") from None
-        raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError("it is not a regular file")
-    return fd
 
 
 def _read_at(fd: int, position: int) -> bytes:

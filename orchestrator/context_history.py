@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import stat
 import threading
 from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
+from octo_atomic_file import open_regular
 from octo_errors import ParameterFileError
 
 HISTORY_FILE_NAME: Final = ".octo_step_engine_context.jsonl"
@@ -27,11 +27,7 @@ VALUE_LIMIT: Final = 10_000
 
 MEMORY_LIMIT: Final = 10_000
 _TAIL: Final = 64 * 1024
-_FLAGS: Final = (
-    getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-    | (getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
-)
+_APPEND: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT
 
 Change = dict[str, Any]
 
@@ -100,7 +96,7 @@ class FileHistory:
 
     def _open(self, committed: int, more: int) -> tuple[int, int]:
         """The open file and its size, sound, and with room for `more` bytes."""
-        descriptor = _open_regular(self._path)
+        descriptor = open_regular(str(self._path), _APPEND)
         try:
             status = os.fstat(descriptor)
             size = status.st_size
@@ -115,7 +111,7 @@ class FileHistory:
             raise
         os.close(descriptor)
         self._path.replace(self._older)
-        return _open_regular(self._path), 0
+        return open_regular(str(self._path), _APPEND), 0
 
     def _write(self, descriptor: int, data: bytes, size: int) -> None:
         """Append all of `data`, or nothing."""
@@ -202,14 +198,6 @@ def _change(line: bytes) -> Change | None:
 
 def _line(change: Change) -> bytes:
     return json.dumps(change, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _open_regular(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _FLAGS, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("it is not a regular file")
-    return descriptor
 
 
 def _read_at(descriptor: int, position: int, count: int) -> bytes:

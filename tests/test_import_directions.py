@@ -46,7 +46,7 @@ ARROWS = {
     "octo_step_machine": "octo_step_messages octo_step_states",
     "octo_step_dependencies": "octo_step_machine",
     # where hooks run, and what is written about it
-    "octo_step_events": "octo_errors",
+    "octo_step_events": "octo_atomic_file octo_errors",
     "octo_step_output": "",
     "octo_step_processes": "",
     "octo_step_hooks": "octo_json_strict octo_step_lib",
