@@ -168,7 +168,8 @@ class _Reader:
         for number, task in enumerate(tasks):
             id = task.get("id") if isinstance(task, dict) else None
             if not (isinstance(id, str) and id):
-                self._tell(f"{place}[{number}] has no id", "each task is a mapping with an id")
+                has = "no id" if id in (None, "") else f"an id that is no text: {id!r}"
+                self._tell(f"{place}[{number}] has {has}", "each task is a mapping with an id")
             elif id in found:
                 self._tell(f"{place}[{number}]: there is a task {id!r} already")
             else:
