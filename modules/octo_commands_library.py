@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from octo_errors import LibraryError, UsageError, count
+from octo_graph_checks import library_graph
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
 from octo_library_template import make_library
 from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME, PROGRAM_KEY
-from octo_step_graph import StepGraph, library_graph
+from octo_step_graph import StepGraph
 from octo_step_lib import find_libraries, library_search_path, load_library, resolve_library
 from octo_step_problem import Problem
 from octo_step_program import load_program

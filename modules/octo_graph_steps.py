@@ -25,6 +25,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever
     sys.exit(f"octo_graph_steps.py needs Python 3.11 or newer; {sys.executable} is older")
 
 from octo_errors import GraphRenderError, OctoError, UsageError, near_names
+from octo_graph_checks import load_graph
 from octo_graph_mermaid import write_mermaid
 from octo_graph_picture import (
     ERROR_COLOUR,
@@ -40,7 +41,7 @@ from octo_graph_picture import (
     label_text,
     picture_of,
 )
-from octo_step_graph import StepGraph, load_graph
+from octo_step_graph import StepGraph
 from octo_step_lib import resolve_library
 
 __all__ = [

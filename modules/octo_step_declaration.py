@@ -1,7 +1,7 @@
 """What a step node class declares: its name, hooks and dicts, and what is wrong with them.
 
 A class is only looked at, never called: no object of it is made. The graph and arrow dicts are
-taken as they are; `octo_step_graph` checks them, since recipes make such dicts as well.
+taken as they are; `octo_graph_checks` checks them, since recipes make such dicts as well.
 """
 
 from __future__ import annotations

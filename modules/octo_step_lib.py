@@ -2,7 +2,7 @@
 
 A library is a directory of modules `step_node_*.py`; each holds one or more step node classes.
 Nothing here raises for a mistake in a library: it becomes a `Problem` with file and line. Classes
-are checked by `octo_step_declaration`, nodes and arrows by `octo_step_graph`.
+are checked by `octo_step_declaration`, nodes and arrows by `octo_graph_checks`.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from octo_errors import InstanceError, did_you_mean
+from octo_graph_checks import library_error, library_graph
 from octo_instance_dir import InstanceDir
 from octo_library_pin import changed_files, pin_library
 from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY
-from octo_step_graph import StepGraph, library_error, library_graph
+from octo_step_graph import StepGraph
 from octo_step_hooks import LibrarySource, NodeSource
 from octo_step_lib import Problem, load_library
 

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from octo_errors import InstanceError, OctoError, UsageError
+from octo_graph_checks import dependency_graph
 from octo_instance_dir import InstanceDir
 from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY
-from octo_step_graph import StepGraph, dependency_graph
+from octo_step_graph import StepGraph
 from octo_step_hooks import NodeSource
 from octo_step_lib import Problem
 from orchestrator.recipe_choices import Choices

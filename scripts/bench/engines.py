@@ -193,7 +193,7 @@ def library_create(directory: Path, size: int) -> float:
 
 def library_validate(directory: Path, size: int) -> float:
     """Loading and checking the library."""
-    from octo_step_graph import load_graph
+    from octo_graph_checks import load_graph
 
     library = _compiled(directory, size)
     start = perf_counter()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from octo_graph_checks import dependency_graph
 from octo_graph_picture import (
     LABEL_LENGTH,
     LOOKS,
@@ -19,7 +20,6 @@ from octo_graph_picture import (
     forks,
     picture_of,
 )
-from octo_step_graph import dependency_graph
 from tests.graphs import a_chain, a_graph, an_arrow
 
 

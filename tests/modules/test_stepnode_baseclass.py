@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from octo_errors import ParameterValueError
+from octo_graph_checks import build_graph
 from octo_step_declaration import HOOKS, declare
-from octo_step_graph import build_graph
 from octo_step_problem import Problem
 from stepnode_baseclass import stepnode_baseclass
 

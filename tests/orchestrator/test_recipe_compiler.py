@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import orchestrator
 from octo_errors import RecipeError
-from octo_step_graph import dependency_graph
+from octo_graph_checks import dependency_graph
 from orchestrator.recipe_compiler import compile_recipe
 from tests.recipes import SPEC_RECIPES, spec_scriptlet_files
 from tests.support import MakeLibrary

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from octo_step_graph import library_graph
+from octo_graph_checks import library_graph
 from octo_step_lib import NodeDeclaration, load_library
 from tests.support import PROJECT
 

@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from octo_atomic_file import replace_file
 from octo_errors import InstanceError, ScriptletError
+from octo_graph_checks import dependency_graph
 from octo_instance_dir import InstanceDir
 from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY, RESULT_KEY
 from octo_pin_file import read_pin_file
-from octo_step_graph import StepGraph, dependency_graph
+from octo_step_graph import StepGraph
 from octo_step_hooks import NodeSource, StepFailure, StepResult
 from octo_step_lib import Problem
 from orchestrator.context import Context
