@@ -104,7 +104,8 @@ class RecipeStep:
             return self._kept(result)
 
     def _telling(self, usage: Usage | None = None) -> _Telling:
-        return _Telling(self._environment, usage)
+        place = f"{self._environment.compiled['source']}:{self._task['line']}"
+        return _Telling(self._environment, place, usage)
 
     # --- what the step is for ---
 
@@ -334,9 +335,13 @@ class _Telling:
     """Masks what is written in its block, and turns what is raised there into a StepFailure.
 
     Ctrl-C alone goes through.
+
+    Args:
+        place: Where the step is in the recipe: told of what is wrong with the recipe itself.
     """
 
-    def __init__(self, environment: RunEnvironment, usage: Usage | None) -> None:
+    def __init__(self, environment: RunEnvironment, place: str, usage: Usage | None) -> None:
+        self._place = place
         masker = environment.masker
         self._mask = masker.mask_text
         self._output = masked_output(masker, own_process=environment.own_process)
@@ -357,6 +362,9 @@ class _Telling:
         facts = self._usage.facts() if self._usage is not None else {}
         if isinstance(error, StepFailure):  # told already
             text, lines, facts = str(error), error.traceback, {**facts, **error.facts}
+        elif isinstance(error, RecipeError):
+            told = f"{error.message} (the step is in {self._place})"
+            text, lines = str(RecipeError(told, hint=error.hint)), ""
         else:
             text, lines = error_text(error), users_traceback(error, trace)
         raise StepFailure(self._mask(text), self._mask(lines), facts) from None

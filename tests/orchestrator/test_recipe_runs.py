@@ -354,6 +354,14 @@ def test_a_template_that_makes_no_command_is_told(place: Place, made: str, told:
     assert f"a EXECUTE: FAILED: {told}" in ended.stdout
 
 
+def test_what_a_template_lacks_when_the_step_begins_is_told_with_the_place(place: Place) -> None:
+    place.recipe(note("a"), "name: b, type: shell, command: 'echo {{ context.c }}'")
+    ended = place.run("r.yaml")
+    assert ended.returncode == 1
+    told = f"context has no 'c' (the step is in {place.path / 'r.yaml'}:3)"
+    assert told in ended.stdout
+
+
 # --- while it runs --------------------------------------------------------------------------------
 
 
