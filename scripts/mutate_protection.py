@@ -290,8 +290,9 @@ MUTATIONS = (
     Mutation(
         "... and told once",
         "modules/octo_step_machine.py",
-        "token.held = True  # it has been told, and the end may take more than one start\n",
-        "pass\n",
+        "        token.held = token.interrupted = self._is_ending(token)\n"
+        "        if token.interrupted:\n",
+        "        if self._is_ending(token):\n",
         (f"{TEST_DEPENDENCIES}an_interruption_is_told_once_although_the_end_takes_two_starts",),
     ),
     Mutation(
