@@ -10,10 +10,10 @@ from pathlib import Path
 
 from octo_errors import LibraryError, UsageError, count
 from octo_graph_checks import library_graph
-from octo_instance_dir import InstanceDir
+from octo_instance_dir import InstanceDir, is_instance
 from octo_instance_setup import create_instance
 from octo_library_template import make_library
-from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME, PROGRAM_KEY
+from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY
 from octo_step_graph import StepGraph
 from octo_step_lib import find_libraries, library_search_path, load_library, resolve_library
 from octo_step_problem import Problem
@@ -48,7 +48,7 @@ def validate(arguments: Namespace) -> int:
     target = arguments.library or arguments.instance
     instance = None
     first = None
-    if not arguments.library and (Path(target) / PARAMETER_FILE_NAME).exists():
+    if not arguments.library and is_instance(target):
         instance = InstanceDir(target)
         if instance.parameters.read()[GLOBAL_GROUP].get(PROGRAM_KEY, "library") != "library":
             return _validate_program(instance, target)

@@ -11,15 +11,20 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from octo_commands_run import drive
 from octo_errors import UsageError, did_you_mean
-from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir
+from octo_instance_dir import (
+    JUMP_REQUEST,
+    PAUSE_REQUEST,
+    STOP_REQUEST,
+    InstanceDir,
+    is_instance,
+)
 from octo_instance_setup import reset_instance
 from octo_step_engine import StepEngine
-from octo_step_engine_parameters import GLOBAL_GROUP, PARAMETER_FILE_NAME
+from octo_step_engine_parameters import GLOBAL_GROUP
 from octo_step_events import read_events
 from octo_step_history import fates, preview_jump
 from octo_step_program import load_program
@@ -86,13 +91,9 @@ def _instance_and_node(arguments: Namespace) -> tuple[InstanceDir, str]:
     if len(place) > 1:
         raise UsageError(f"one word too many: {place[1]!r}", hint="jump [INSTANCE] NODE")
     path = place[0] if place else arguments.instance
-    if place and not _is_instance(path) and _is_instance(node):
+    if place and not is_instance(path) and is_instance(node):
         path, node = node, path
     return InstanceDir(path), node
-
-
-def _is_instance(path: str) -> bool:
-    return Path(path, PARAMETER_FILE_NAME).exists()
 
 
 def _say_status(instance: InstanceDir) -> int:

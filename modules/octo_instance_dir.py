@@ -56,6 +56,11 @@ class Runner:
         return f"pid {self.pid} on {self.host} ({self.command}), since {self.since}"
 
 
+def is_instance(path: str | Path) -> bool:
+    """Whether there is an instance at `path`: a directory is one that has a parameter file."""
+    return Path(path, PARAMETER_FILE_NAME).exists()
+
+
 class InstanceDir:
     """The directory of one instance. Cheap to make: it reads the parameter file, and no other.
 
@@ -70,7 +75,7 @@ class InstanceDir:
         try:
             if not self.path.is_dir():
                 raise _no_instance(self.path, "no such directory")
-            if not (self.path / PARAMETER_FILE_NAME).exists():
+            if not is_instance(self.path):
                 raise _no_instance(self.path, "not an instance: it has no parameter file")
         except OSError as error:
             raise _unusable(self.path, error) from error

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from octo_errors import InstanceError, RecipeError, UsageError
-from octo_instance_dir import InstanceDir
+from octo_instance_dir import InstanceDir, is_instance
 from octo_instance_setup import make_instance, reset_instance
-from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP, PARAMETER_FILE_NAME
+from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP
 from octo_step_engine import StepEngine
 from octo_step_events import EventLog
 from octo_step_graph import StepGraph, item_of
@@ -45,7 +45,7 @@ def begin_run(program: RecipeProgram, place: Path) -> InstanceDir:
         InstanceError: It can't be made, or what is there is no instance of a recipe.
         EngineBusyError: An engine runs the instance that is there.
     """
-    if not (place / PARAMETER_FILE_NAME).exists():
+    if not is_instance(place):
         return make_instance(place, program)
     instance = InstanceDir(place)
     recipe_group(instance)
@@ -158,7 +158,7 @@ def instance_to_resume(place: Path) -> InstanceDir:
     Raises:
         InstanceError: There is none.
     """
-    if not (place / PARAMETER_FILE_NAME).exists():
+    if not is_instance(place):
         raise InstanceError(
             f"{place}: there is no run to go on with",
             hint="begin one, without --resume; or name its directory: --instance DIR",

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from octo_errors import EngineBusyError
-from octo_instance_dir import InstanceDir
+from octo_instance_dir import InstanceDir, is_instance
 from octo_instance_setup import make_instance, reset_instance
-from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME
+from octo_parameter_schema import GLOBAL_GROUP
 from octo_step_console import Stream
 from octo_step_engine import Outcome, StepEngine
 from octo_step_hooks import StepFailure, StepResult
@@ -40,7 +40,7 @@ def begin_nested(outer: RunEnvironment, node: str) -> None:
     before has been told to it, and one that succeeds from now on has not.
     """
     place = _place(outer, node)
-    if (place / PARAMETER_FILE_NAME).exists():
+    if is_instance(place):
         instance = InstanceDir(place)
         shared = instance.parameters.read()[GLOBAL_GROUP]
         if shared["step_engine_state"] == "COMPLETE_SUCCESS":
@@ -96,7 +96,7 @@ def _place(outer: RunEnvironment, node: str) -> Path:
 
 def _nested_instance(program: RecipeProgram, place: Path) -> InstanceDir:
     """The instance to begin or to go on in, as the outer run wants it now."""
-    if not (place / PARAMETER_FILE_NAME).exists():
+    if not is_instance(place):
         return make_instance(place, program)
     instance = InstanceDir(place)
     Continuation(load_program(instance), program).begin(instance)

@@ -26,9 +26,9 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from octo_errors import InstanceError, ScriptletError
-from octo_instance_dir import InstanceDir
+from octo_instance_dir import InstanceDir, is_instance
 from octo_instance_setup import make_instance, reset_instance
-from octo_parameter_schema import GLOBAL_GROUP, PARAMETER_FILE_NAME, PROGRAM_KEY, STATUS_KEY
+from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY, STATUS_KEY
 from octo_step_console import Stream
 from octo_step_engine import Outcome, StepEngine
 from octo_step_states import RunState
@@ -305,7 +305,7 @@ class ExecutionContext:
 def _open_instance(path: Path, fresh: bool) -> InstanceDir:
     """The instance at `path`, which is made where there is none."""
     empty = ScriptletProgram(kept_plan({}, str(Path.cwd())), LiveSteps({}, path))
-    if not (path / PARAMETER_FILE_NAME).exists():
+    if not is_instance(path):
         return make_instance(path, empty)
     instance = InstanceDir(path)
     kind = instance.parameters.read()[GLOBAL_GROUP].get(PROGRAM_KEY, "library")
