@@ -136,6 +136,7 @@ def _place_options(parser: Parser) -> None:
     group = parser.add_argument_group("the run and its state")
     group.add_argument(
         "--instance",
+        type=_directory,
         metavar="DIR",
         help="keep the run's state there (default: step_instances/NAME OF THE RECIPE)",
     )
@@ -173,6 +174,12 @@ def _names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas in between")
     return names
+
+
+def _directory(text: str) -> str:
+    if not text:  # an unset variable of a shell: the default would be somebody else's run
+        raise argparse.ArgumentTypeError("'' is no directory")
+    return text
 
 
 def _number(text: str, expected: str, is_right: Callable[[float], bool]) -> float:

@@ -113,6 +113,7 @@ def test_a_failure_is_told_with_its_place_and_ends_with_1(place: Place) -> None:
         (["r.yaml", "--step-timeout", "-1"], "'-1' is not a number of seconds above 0"),
         (["r.yaml", "--max-retries", "x"], "'x' is no whole number, 0 or more"),
         (["r.yaml", "--retry-delay", "nan"], "'nan' is not a number of seconds, 0 or more"),
+        (["r.yaml", "--instance", ""], "'' is no directory"),
         (["r.yaml", "--resum"], "did you mean '--resume'"),
         (["r.yaml", "--set", "no=1"], "there is no input 'no'"),
         (["r.yaml", "--accept-changes"], "--accept-changes goes with --resume"),
