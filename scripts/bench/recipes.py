@@ -39,8 +39,8 @@ def _fan(size: int, call: str) -> str:
     return "steps:\n" + "\n".join(steps) + "\n"
 
 
-def _run(directory: Path, recipe: str, steps: int, workers: int) -> float:
-    """Seconds of a run under `threads`."""
+def _run(directory: Path, recipe: str, steps: int) -> float:
+    """Seconds of a run under `threads`, WORKERS steps at once."""
     from octo_parameter_schema import PARAMETER_FILE_NAME, PROGRESS_GROUP
     from octo_step_engine import StepEngine
     from orchestrator.recipe_choices import Choices
@@ -63,7 +63,7 @@ def _run(directory: Path, recipe: str, steps: int, workers: int) -> float:
             instance,
             program=program,
             executor="threads",
-            workers=workers,
+            workers=WORKERS,
             observer=report.event,
             sink=report.output,
         )
@@ -79,12 +79,12 @@ def _run(directory: Path, recipe: str, steps: int, workers: int) -> float:
 
 def naps(directory: Path, size: int) -> float:
     """Steps that sleep, and a join."""
-    return _run(directory, _fan(size, f"time.sleep {NAP_S}"), size + 1, WORKERS)
+    return _run(directory, _fan(size, f"time.sleep {NAP_S}"), size + 1)
 
 
 def nothings(directory: Path, size: int) -> float:
     """Steps that do nothing, and a join."""
-    return _run(directory, _fan(size, "work.nothing"), size + 1, WORKERS)
+    return _run(directory, _fan(size, "work.nothing"), size + 1)
 
 
 def workflow(directory: Path, size: int) -> float:
@@ -94,7 +94,7 @@ def workflow(directory: Path, size: int) -> float:
         _step(name, f"time.sleep {seconds:.6f}", parents)
         for name, (seconds, parents) in work.items()
     ]
-    return _run(directory, "steps:\n" + "\n".join(steps) + "\n", len(work), WORKERS)
+    return _run(directory, "steps:\n" + "\n".join(steps) + "\n", len(work))
 
 
 # --- validate -------------------------------------------------------------------------------------
