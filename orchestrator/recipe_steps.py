@@ -24,7 +24,7 @@ from octo_step_lib import load_node, make_node
 from orchestrator.context import Context
 from orchestrator.recipe_document import is_template
 from orchestrator.recipe_environment import Nest, RunEnvironment
-from orchestrator.recipe_secrets import masked_output
+from orchestrator.recipe_output import masked_output
 from orchestrator.recipe_shell import run_command
 from scriptlets.lifecycle import ScriptletFailed, call_target
 from scriptlets.outcomes import error_text, users_traceback, why_not_kept

@@ -124,6 +124,7 @@ ORCHESTRATOR = {
     "context_watch": "",
     "context": "context_history context_watch",
     "recipe_secrets": "",
+    "recipe_output": "recipe_secrets",
     "run_record": "",
     "run_report": "run_record",
     "run_logging": "",
@@ -132,7 +133,7 @@ ORCHESTRATOR = {
     "recipe_shell": "scriptlets.lifecycle",
     "recipe_pin": "recipe_compiler recipe_modules",
     "recipe_environment": "context recipe_modules recipe_pin recipe_secrets",
-    "recipe_steps": "recipe_document recipe_environment recipe_shell recipe_values"
+    "recipe_steps": "recipe_document recipe_environment recipe_output recipe_shell recipe_values"
     " scriptlets.outcomes scriptlets.resources",
     "recipe_program": "recipe_choices recipe_inputs recipe_steps search_path",
     "recipe_instance": "recipe_program",
