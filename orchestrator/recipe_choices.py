@@ -67,10 +67,9 @@ class Choices:
                 if name not in nodes:
                     hint = did_you_mean(name, nodes)
                     raise UsageError(f"{option}: the recipe has no step {name!r}", hint=hint)
-        performed = self._performed(compiled)
+        performed, policy = self._performed(compiled), self._policy()
         chosen = {}
         for name, node in nodes.items():
-            policy = {key: each for key, each in self._policy().items() if each is not None}
             left_out = {} if name in performed else {"active_node_step_bool": 0}
             chosen[name] = {**node, **policy, **left_out}
         if not any(node.get("active_node_step_bool", 1) for node in chosen.values()):
@@ -90,7 +89,9 @@ class Choices:
         return names.difference(self.skip)
 
     def _policy(self) -> dict[str, Any]:
-        return {key: getattr(self, name) for name, key in _POLICY.items()}
+        """What is chosen of how steps are tried, by keys of nodes."""
+        given = self.given()
+        return {key: given[name] for name, key in _POLICY.items() if name in given}
 
 
 def steps_from(compiled: Mapping[str, Any], step: str) -> set[str]:
