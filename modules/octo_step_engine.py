@@ -453,9 +453,10 @@ class _Session:
             self.engine._asked_to_pause = ""
         if not shared.keys().isdisjoint(REQUESTS):
             jump = shared.pop(JUMP_REQUEST, None)
-            if shared.pop(STOP_REQUEST, None):
-                events.insert(0, StopRequested("stop requested"))  # before it could rest
-            if shared.pop(PAUSE_REQUEST, None):
+            pause = shared.pop(PAUSE_REQUEST, None)
+            if shared.pop(STOP_REQUEST, None):  # which outranks a pause
+                events.insert(0, StopRequested("stop requested"))
+            elif pause:
                 events.append(PauseRequested("pause requested"))
             if jump in self.graph.nodes:
                 events.append(JumpRequested(jump))

@@ -146,7 +146,7 @@ class StepMachine:
                 self._pause(reason)
             case StopRequested(reason):
                 self._end(reason)
-                self.state.jump_target = ""
+                self.state.jump_target = self._pause_reason = ""
             case JumpRequested(node):
                 self._jump_requested(node)
             case HookInterrupted(node):

@@ -64,6 +64,14 @@ def test_single_steps_perform_items_before_the_final_nodes() -> None:
     assert finished(reloaded(machine), ["end"]) == ["end.step_execute", "success"]
 
 
+def test_a_stop_outranks_a_pause_and_the_final_nodes_are_performed() -> None:
+    graph = by_dependency(node("a", ["b"]), node("b"), node("end", is_final=True))
+    machine = DependencyMachine(graph)
+    told(machine, Started(), PauseRequested("pause"), StopRequested("stop"))
+    assert brief(told(machine, HookDone("a"))) == ["end.step_execute"]
+    assert brief(told(machine, HookDone("end"))) == ["error: stop"]
+
+
 def test_what_is_not_active_stays_out_when_all_is_to_be_done_again() -> None:
     graph = by_dependency(node("a", ["b"], active=False), node("b", ["c"]), node("c"))
     machine = DependencyMachine(graph)
