@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,11 +41,13 @@ class PinnedRecipe:
         compiled: What `compile_recipe` returned.
         nested: The compiled recipes that it nests, directly or not, by the paths of their files.
         texts: The text of each of these files, by its path.
+        kept_as: The name of the file that it was read from; empty if it was just compiled.
     """
 
     compiled: Mapping[str, Any]
     nested: Mapping[str, Mapping[str, Any]]
     texts: Mapping[str, str]
+    kept_as: str = field(default="", compare=False)
 
     def of_step(self, step: str) -> PinnedRecipe:
         """The recipe that a step nests."""
@@ -54,7 +56,9 @@ class PinnedRecipe:
 
     @cached_property
     def file_name(self) -> str:
-        """The name of the file that `keep` writes."""
+        """The name of the file that `keep` writes; one that was read keeps the name that it had."""
+        if self.kept_as:  # another version may write the same recipe otherwise
+            return self.kept_as
         return PIN_FILES.replace("*", hashlib.sha256(self._content).hexdigest()[:16])
 
     def keep(self, instance: Path) -> None:
@@ -154,7 +158,7 @@ def read_pin(instance: Path, name: str) -> PinnedRecipe:
         pin = read_pin_file(instance / name, kinds, hint=_ANEW)
     except FileNotFoundError:
         raise InstanceError(f"{instance / name}: is gone", hint=_ANEW) from None
-    return PinnedRecipe(pin["compiled"], pin["nested"], pin["texts"])
+    return PinnedRecipe(pin["compiled"], pin["nested"], pin["texts"], name)
 
 
 def _nested_in(checked: CheckedRecipe) -> Iterable[CheckedRecipe]:

@@ -1,7 +1,8 @@
 """Makes the golden files of this version: `python make_golden.py format_N`.
 
 Only for a new format. The files of a format that was released are never made again: that later
-versions can finish what they were made from is what they are for.
+versions can finish what they were made from is what they are for. Those of recipes are made by
+`make_golden_recipes.py`.
 """
 
 from __future__ import annotations
