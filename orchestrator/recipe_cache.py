@@ -17,7 +17,7 @@ import stat
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from octo_errors import RecipeError, near_names
@@ -41,10 +41,12 @@ class Source:
     Attributes:
         path: Absolute; symbolic links as the user wrote them.
         sha256: Of its bytes, in hexadecimal.
+        content: These bytes.
     """
 
     path: Path
     sha256: str
+    content: bytes = field(repr=False)
     document: Document
 
 
@@ -58,17 +60,17 @@ def read_source(path: str | Path, shown: str | None = None) -> Source:
         RecipeError: It can't be read, or is no YAML that a recipe could be; `load_yaml` says what.
     """
     name = os.fspath(path) if shown is None else shown
-    text = read_content(os.fspath(path), name)
-    digest = hashlib.sha256(text).hexdigest()
+    content = read_content(os.fspath(path), name)
+    digest = hashlib.sha256(content).hexdigest()
     entry = cache_directory() / f"{digest}.json"
     document = _cached(entry, name)
     if document is None:
         from orchestrator.recipe_yaml import load_yaml  # what was read before, starts without YAML
 
-        document = load_yaml(text, name)
+        document = load_yaml(content, name)
         if not document.problems:
             _keep(entry, document)
-    return Source(Path(os.path.abspath(path)), digest, document)  # noqa: PTH100
+    return Source(Path(os.path.abspath(path)), digest, content, document)  # noqa: PTH100
 
 
 def cache_directory() -> Path:

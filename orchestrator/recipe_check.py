@@ -63,9 +63,9 @@ class CheckedRecipe:
         about = self.recipe and (self.recipe.metadata or self.recipe.test_meta)
         return (about and (about.name or about.test_id)) or self.source.path.stem
 
-    def sources(self) -> dict[str, str]:
-        """The absolute path of each file that was read, and the SHA-256 of its bytes."""
-        found = {str(self.source.path): self.source.sha256}
+    def sources(self) -> dict[str, Source]:
+        """Each file that was read, by its absolute path."""
+        found = {str(self.source.path): self.source}
         for each in self.nested.values():
             found |= each.sources()
         return found

@@ -85,7 +85,7 @@ class _Compiler:
                 for name, spec in self.recipe.inputs.items()
             },
             "defaults": self.recipe.defaults.model_dump(exclude_unset=True),
-            "sources": self.checked.sources(),
+            "sources": {path: each.sha256 for path, each in self.checked.sources().items()},
         }
 
     def _node(self, step: Step) -> dict[str, Any]:

@@ -144,7 +144,8 @@ def pin_recipe(path: str | Path, working_directory: Path) -> PinnedRecipe:
     if checked.problems:
         raise recipe_error(checked.problems)
     nested = {str(each.source.path): compile_checked(each) for each in _nested_in(checked)}
-    return PinnedRecipe(compile_checked(checked), nested, _texts(checked.sources()))
+    texts = {path: each.content.decode() for path, each in checked.sources().items()}
+    return PinnedRecipe(compile_checked(checked), nested, texts)
 
 
 def read_pin(instance: Path, name: str) -> PinnedRecipe:
@@ -165,19 +166,6 @@ def _nested_in(checked: CheckedRecipe) -> Iterable[CheckedRecipe]:
     for each in checked.nested.values():
         yield each
         yield from _nested_in(each)
-
-
-def _texts(sources: Mapping[str, str]) -> dict[str, str]:
-    """The text of each file, if its hash is the given one."""
-    texts = {}
-    for path, digest in sources.items():
-        data = _bytes_of(path)
-        if data is None or hashlib.sha256(data).hexdigest() != digest:
-            raise InstanceError(
-                f"{path}: has changed while it was read", hint="try again when it is written"
-            )
-        texts[path] = data.decode()
-    return texts
 
 
 def _bytes_of(path: str) -> bytes | None:
