@@ -18,8 +18,8 @@ from heapq import heappop, heappush
 from typing import Any
 
 from octo_step_graph import COMPLETE, Node, StepGraph, item_of
-from octo_step_machine import SINGLE_STEP, Limits, StepMachine
-from octo_step_messages import Finish, HookDone, Rest, SetItems
+from octo_step_machine import Limits, StepMachine
+from octo_step_messages import Finish, HookDone, SetItems
 from octo_step_states import RunState, Token, followed
 
 _NAMED = 5  # so many failed nodes are named in the reason of an end
@@ -249,8 +249,7 @@ class DependencyMachine(StepMachine):
         live = [t for t in state.tokens.values() if not self._waits(t) and not self._is_ending(t)]
         if live or (self._to_enter and (state.finalizing or not state.ending)):
             if self._pause_reason or all(token.held for token in live):
-                state.move("rest")
-                self._out.append(Rest(self._pause_reason or SINGLE_STEP))
+                self._rest()
             return
         if not state.finalizing:
             state.finalizing = True

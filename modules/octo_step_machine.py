@@ -97,6 +97,7 @@ class StepMachine:
         self._ready: list[Token] = []
         self._entered: set[str] = set()  # nodes that were activated by the event at hand
         self._released: set[str] = set()  # rested where they stand, and are not to rest there again
+        self._asked: list[Token] = []  # of them the user is asked what was done
         self._out: list[Instruction] = []
         self._pause_reason = ""
         self._now = 0.0
@@ -208,7 +209,8 @@ class StepMachine:
                 self._release(token)
 
     def _ask(self, token: Token, why: str = "") -> None:
-        token.held = True
+        token.held = token.interrupted = True  # a kill before the run rests leaves it undecided
+        self._asked.append(token)
         self._pause(f"interrupted in {token.state} of {token.node}{why}")
 
     def _probe_answered(self, token: Token, answer: str | None) -> None:
@@ -462,8 +464,13 @@ class StepMachine:
             state.move("succeed")
             self._out.append(Finish(True))
         elif self._pause_reason or all(token.held for token in state.tokens.values()):
-            state.move("rest")
-            self._out.append(Rest(self._pause_reason or SINGLE_STEP))
+            self._rest()
+
+    def _rest(self) -> None:
+        self.state.move("rest")
+        for token in self._asked:
+            token.interrupted = False  # the next start is the answer
+        self._out.append(Rest(self._pause_reason or SINGLE_STEP))
 
     def _unfinished_joins(self) -> str:
         for name, arrived in self.state.arrivals.items():

@@ -71,6 +71,7 @@ class Visit:
     due: float | None = None
     lost: bool = False
     undecided: bool = False
+    asked: bool = False
     failed: bool = False
     instead: bool = False
     items: int | None = None
@@ -98,7 +99,8 @@ class Ledger:
     def engine_is_gone(self, limits: Limits) -> None:
         for visit in self.visits.values():
             visit.lost = visit.lost or bool(visit.calling)
-            visit.calling = ""
+            visit.undecided |= visit.asked  # it was gone before it rested, so nobody was asked
+            visit.calling, visit.asked = "", False
         self.pause, self.limits, self.steps_at_start = set(), limits, self.steps
 
     def happens(self, event: Event, state: str) -> None:
@@ -129,7 +131,7 @@ class Ledger:
                 if answer == "done":
                     visit.result = "passed over"
                 elif answer is None:
-                    self.pause.add("interrupted")
+                    self._ask(visit)
             case RetryDue(name) if state == "RUNNING" and name in self.visits:
                 self.visits[name].due = None
 
@@ -162,6 +164,8 @@ class Ledger:
             case Rest():
                 assert not self.in_flight()
                 assert self.pause or self.limits.max_steps is not None or self.limits.at_state
+                for visit in self.visits.values():
+                    visit.asked = False  # the next start is the answer
             case Finish(success, reason):
                 self._finished(success, reason)
 
@@ -271,9 +275,13 @@ class Ledger:
         if policy == "skip":
             visit.result = "passed over"
         elif policy == "ask":
-            self.pause.add("interrupted")
+            self._ask(visit)
         elif policy == "probe":
             visit.lost = True
+
+    def _ask(self, visit: Visit) -> None:
+        visit.asked = True
+        self.pause.add("interrupted")
 
     def _finished(self, success: bool, reason: str) -> None:
         assert not self.in_flight()
