@@ -108,6 +108,41 @@ def test_schema_writes_the_schema(command: Command, tmp_path: Path) -> None:
     assert (tmp_path / "s.json").read_text() == done.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="limits the size of files as a POSIX shell does")
+def test_an_error_leaves_the_old_file(recipe: Path) -> None:
+    file = recipe.with_suffix(".json")
+    file.write_text("old")
+    program = (sys.executable, PROJECT / SCRIPT, "compile", recipe, "-o", file)
+    limited = subprocess.run(
+        ["sh", "-c", 'ulimit -f 0 && exec "$@"', "sh", *program],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert limited.returncode == 1
+    assert limited.stderr == f"error: {file}: File too large\n"
+    assert file.read_text() == "old"
+    assert {each.name for each in recipe.parent.iterdir()} == {"hello.json", "hello.yaml"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such links")
+def test_a_file_is_written_through_a_link_and_keeps_its_mode(
+    command: Command, tmp_path: Path
+) -> None:
+    file, link = (tmp_path / "real.json", tmp_path / "link.json")
+    file.touch(0o600)
+    link.symlink_to(file)
+    assert command(SCRIPT, "schema", "-o", link).returncode == 0
+    assert (link.is_symlink(), file.stat().st_mode & 0o777) == (True, 0o600)
+    jsonschema.Draft202012Validator.check_schema(json.loads(file.read_text()))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no /dev/stdout")
+def test_a_pipe_is_written_to_and_not_replaced(command: Command) -> None:
+    assert command(SCRIPT, "schema", "-o", "/dev/stdout").stdout == command(SCRIPT, "schema").stdout
+
+
 def test_graph_draws_beside_the_recipe_or_where_it_is_told(command: Command, recipe: Path) -> None:
     done = command(SCRIPT, "graph", "hello.yaml", cwd=recipe.parent)
     assert (done.returncode, done.stdout) == (0, "drawn: hello.svg\n"), done.stderr
