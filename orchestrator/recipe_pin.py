@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from octo_atomic_file import replace_file
-from octo_errors import InstanceError, OctoError
+from octo_errors import InstanceError, OctoError, RecipeError
 from octo_library_pin import library_hashes
 from octo_pin_file import FORMAT, read_pin_file
 from orchestrator.recipe_modules import ModulePath
@@ -133,7 +133,8 @@ def pin_recipe(path: str | Path, working_directory: Path) -> PinnedRecipe:
     """Compile a recipe, with all that it nests.
 
     Raises:
-        RecipeError: Something is wrong with it; tells all of it, with places.
+        RecipeError: Something is wrong with it; tells all of it, with places. Or a path is no text,
+            as the files of an instance hold it.
     """
     # An instance that is looked at, or goes on with what it has, needs no compiler.
     from orchestrator.recipe_check import check_recipe
@@ -145,6 +146,8 @@ def pin_recipe(path: str | Path, working_directory: Path) -> PinnedRecipe:
         raise recipe_error(checked.problems)
     nested = {str(each.source.path): compile_checked(each) for each in _nested_in(checked)}
     texts = {path: each.content.decode() for path, each in checked.sources().items()}
+    for each in (*texts, str(working_directory)):
+        _require_text(each)
     return PinnedRecipe(compile_checked(checked), nested, texts)
 
 
@@ -160,6 +163,16 @@ def read_pin(instance: Path, name: str) -> PinnedRecipe:
     except FileNotFoundError:
         raise InstanceError(f"{instance / name}: is gone", hint=_ANEW) from None
     return PinnedRecipe(pin["compiled"], pin["nested"], pin["texts"], name)
+
+
+def _require_text(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise RecipeError(
+            f"{path}: this path is no UTF-8, and the files of a run can't hold it",
+            hint="rename what is called so, or make a link to it with another name",
+        ) from None
 
 
 def _nested_in(checked: CheckedRecipe) -> Iterable[CheckedRecipe]:

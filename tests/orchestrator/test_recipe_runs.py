@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import sys
 
 import pytest
 
@@ -120,6 +122,20 @@ def test_a_run_goes_on_in_the_directory_that_it_was_started_in(place: Place) -> 
 
 
 # --- a new run ------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
+def test_a_path_that_is_no_text_is_refused_and_nothing_is_done(place: Place) -> None:
+    place.recipe(note("a"))
+    odd = os.fsdecode(b"r\xff.yaml")
+    (place.path / "r.yaml").rename(place.path / odd)
+    ended = place.run(odd)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.endswith(
+        "/r\\udcff.yaml: this path is no UTF-8, and the files of a run"
+        " can't hold it\n  rename what is called so, or make a link to it with another name\n"
+    )
+    assert not place.instance().parent.exists()
 
 
 def test_a_new_run_puts_the_old_one_into_the_archive(place: Place) -> None:
