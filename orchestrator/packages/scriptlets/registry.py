@@ -131,7 +131,7 @@ class ScriptletRegistry:
 
         That are the decorated ones, and the classes made from BaseScriptlet. Files and folders
         whose name begins with `_` or `.` are left out. The folder comes last in `sys.path` from now
-        on, so that what its modules import from each other is found.
+        on, so that what its modules import from each other is found; not so after an error.
 
         Raises:
             ScriptletError: The folder, or a module in it, has problems; all of them are listed, and
@@ -140,9 +140,14 @@ class ScriptletRegistry:
         folder = Path(folder).resolve()
         if not folder.is_dir():
             raise ScriptletError(f"{folder}: no such directory", hint="look at the path")
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
-        return self._all_or_nothing(lambda problems: self._add_files(folder, problems))
+        if str(folder) in sys.path:
+            return self._all_or_nothing(lambda problems: self._add_files(folder, problems))
+        sys.path.append(str(folder))
+        try:
+            return self._all_or_nothing(lambda problems: self._add_files(folder, problems))
+        except BaseException:
+            sys.path.remove(str(folder))
+            raise
 
     def discover_packages(self) -> Entries:
         """Add the scriptlets that installed packages declare; returns them.

@@ -191,9 +191,10 @@ def test_a_folder_with_problems_adds_nothing_and_tells_them_all(tmp_path: Path) 
         e="import not_there_at_all",
         f="import sys\nsys.exit('usage: f FILE')",
     )
-    mine = ScriptletRegistry()
+    mine, before = ScriptletRegistry(), sys.path.copy()
     with pytest.raises(ScriptletError) as failure:
         mine.discover_folder(tmp_path)
+    assert sys.path == before
     assert len(failure.value.details["problems"]) == 5
     assert f"{tmp_path}/c.py:2: ZeroDivisionError" in failure.value.message
     assert f"{tmp_path}/f.py:2: it calls sys.exit('usage: f FILE')" in failure.value.message
