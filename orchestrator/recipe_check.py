@@ -154,9 +154,13 @@ class _Checks:
             if not name.isidentifier():
                 hint = "letters, digits and _, and no digit first"
                 self.report.tell(where, f"{about}: templates can't name it", hint)
-            if spec.secret and not spec.is_required:
-                hint = "give it at the start, or by an environment variable, `env: NAME`"
-                self.report.tell((*where, "default"), f"{about}: a secret has no default", hint)
+            if spec.secret and spec.default is not None:
+                hint = (
+                    "give it at the start, or by an environment variable, `env: NAME`;"
+                    " `default: null` makes it optional"
+                )
+                message = f"{about}: a secret has no default but null"
+                self.report.tell((*where, "default"), message, hint)
             facts = {"type": spec.type, "secret": spec.secret}
             for place, choice in enumerate(spec.choices or ()):
                 if mistake := input_mistake(facts, choice):

@@ -65,6 +65,11 @@ def resolve_inputs(
     return _Inputs(specs).resolve(given, files)
 
 
+def required(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """An input that had a value which isn't known here: its default was not meant."""
+    return {key: value for key, value in spec.items() if key != "default"}
+
+
 class _Inputs:
     """Collects the values of inputs, and what is wrong with them."""
 

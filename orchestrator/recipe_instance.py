@@ -18,7 +18,7 @@ from octo_step_graph import StepGraph, item_of
 from octo_step_output import file_stem
 from octo_step_states import RunState, leads_to
 from orchestrator.recipe_choices import Choices, steps_from
-from orchestrator.recipe_inputs import resolve_inputs
+from orchestrator.recipe_inputs import required, resolve_inputs
 from orchestrator.recipe_pin import PIN_FILES, PinnedRecipe, pin_recipe
 from orchestrator.recipe_program import (
     Inputs,
@@ -219,10 +219,9 @@ def _inputs_again(pinned: PinnedRecipe, before: Inputs, given: Given) -> Inputs:
     """The inputs of a run that goes on: those it had, and what is given now."""
     specs = pinned.compiled["inputs"]
     known = {name: value for name, value in before.values.items() if name in specs}
-    had = {
-        name: {**spec, "default": known[name], "env": None} if name in known else spec
-        for name, spec in specs.items()
-    }
+    had = dict(specs)
+    had |= {name: {**specs[name], "default": known[name], "env": None} for name in known}
+    had |= {name: required(specs[name]) for name in before.missing if name in specs}
     values = resolve_inputs(had, given.values, given.files)
     for name, value in known.items():
         if values[name] != value and not specs[name].get("secret"):

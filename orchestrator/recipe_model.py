@@ -97,7 +97,8 @@ class Input(_Part):
     description: Text = Field(None, description="What it is for.")
     choices: Values = Field(None, description="The only values that are allowed.")
     secret: Flag = Field(
-        False, description="Keep it out of files, events, logs and errors. It can't have a default."
+        False,
+        description="Keep it out of files, events, logs and errors. Its only default is null.",
     )
     env: Text = Field(None, description="The environment variable that it comes from if not given.")
 

@@ -27,7 +27,7 @@ from octo_step_hooks import NodeSource
 from octo_step_lib import Problem
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_environment import RunEnvironment
-from orchestrator.recipe_inputs import resolve_inputs
+from orchestrator.recipe_inputs import required, resolve_inputs
 from orchestrator.recipe_pin import PinnedRecipe, read_pin
 from orchestrator.recipe_secrets import MASK
 from orchestrator.recipe_steps import RecipeStep, make_step
@@ -145,7 +145,7 @@ class RecipeProgram:
         """The groups of the parameter file that say what is run."""
         specs, known = self.compiled["inputs"], self.inputs.values
         shown = {
-            name: MASK if specs.get(name, {}).get("secret") else self.masker.mask_value(value)
+            name: MASK if _is_hidden(specs.get(name, {}), value) else self.masker.mask_value(value)
             for name, value in known.items()
         }
         secret = [name for name, value in known.items() if shown[name] != value]
@@ -224,6 +224,11 @@ def _hooks(task: Mapping[str, Any]) -> set[str]:
     return {"step_execute", *more}
 
 
+def _is_hidden(spec: Mapping[str, Any], value: Any) -> bool:
+    """Whether nobody may see the value of an input; null, of a secret, is that none was given."""
+    return bool(spec.get("secret")) and value is not None
+
+
 # --- of an instance -------------------------------------------------------------------------------
 
 _KINDS_IN_GROUP: Final = {
@@ -295,7 +300,8 @@ def kept_inputs(pinned: PinnedRecipe, kept: Mapping[str, Any], secret: Iterable[
     for name in secret:
         values.pop(name, None)
         try:
-            values |= resolve_inputs({name: specs[name]}, [], [])
+            spec = required(specs[name]) if specs[name].get("secret") else specs[name]
+            values |= resolve_inputs({name: spec}, [], [])
         except (KeyError, OctoError):
             missing.append(name)
     return Inputs(values, missing=tuple(missing))

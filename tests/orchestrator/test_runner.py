@@ -472,6 +472,32 @@ def test_a_killed_run_has_its_secret_nowhere_and_needs_it_again(place: Place) ->
     assert place.files_with("abcd1234") == []
 
 
+def test_a_run_goes_on_without_the_secret_that_it_was_begun_without(place: Place) -> None:
+    place.recipe(
+        work("a", "until", "ready", "{{ inputs.token }}"),
+        head="inputs: {token: {type: string, secret: true, default: null}}",
+    )
+    assert place.run("r.yaml").returncode == 1
+    assert place.parameters()["inputs"] == {"token": None}
+    assert place.parameters()["recipe"]["secret_inputs"] == []
+    place.write("ready", "")
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["None", "None"]
+
+
+def test_an_optional_secret_that_was_given_is_needed_again(place: Place) -> None:
+    place.recipe(
+        work("a", "until", "ready", "x"),
+        head="inputs: {token: {type: string, secret: true, default: null}}",
+    )
+    assert place.run("r.yaml", "--set", "token=abcd1234").returncode == 1
+    assert place.files_with("abcd1234") == []
+    place.write("ready", "")
+    missing = place.run("r.yaml", "--resume")
+    assert missing.returncode == 2 and "'token' has no value" in missing.stderr
+    assert place.run("r.yaml", "--resume", "--set", "token=abcd1234").returncode == 0
+
+
 # --- what steps share -----------------------------------------------------------------------------
 
 
