@@ -12,7 +12,8 @@ Rules that hold here:
 - Views write to duplicates of stdout and stderr, since the engine points the descriptors themselves
   at log files while a hook runs.
 - `event` and `output` may be called from several threads, `notice` from a signal handler.
-- A reader that has gone (`| head`) or a full disk silences a view; the run goes on.
+- A reader that has gone (`| head`) or a full disk silences a view; the run goes on. The latter is
+  known to the stream, for whoever tells it when the run has ended.
 """
 
 from __future__ import annotations
@@ -57,12 +58,17 @@ BAR_WIDTH = 24
 
 
 class Stream:
-    """A duplicate of a standard stream, that hooks can neither redirect nor close."""
+    """A duplicate of a standard stream, that hooks can neither redirect nor close.
+
+    Attributes:
+        error: What kept it from being written, unless the reader had enough of it.
+    """
 
     def __init__(self, descriptor: int) -> None:
         stream = sys.stdout if descriptor == 1 else sys.stderr
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
         self.at_line_start = True
+        self.error: OSError | None = None
         try:
             if stream is not None:
                 stream.flush()
@@ -71,7 +77,7 @@ class Stream:
             self._fd = -1
 
     def write(self, data: bytes) -> None:
-        """Write all of it; nothing once the reader is gone."""
+        """Write all of it; nothing once that has failed."""
         if not data:
             return
         self.at_line_start = data.endswith(b"\n")
@@ -80,7 +86,8 @@ class Stream:
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:  # whoever started us made the descriptor so
                 time.sleep(0.01)
-            except OSError:
+            except OSError as error:
+                self.error = None if isinstance(error, BrokenPipeError) else error
                 self.close()
 
     def encoded(self, text: str) -> bytes:

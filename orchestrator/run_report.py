@@ -100,6 +100,11 @@ class RunReport:
         self._view.notice(text)
 
     @property
+    def error(self) -> OSError | None:
+        """What kept the display from being written: it ended there, and the run went on."""
+        return self._view.out.error
+
+    @property
     def began(self) -> bool:
         """Whether the run was begun or gone on with; one that had ended already is not."""
         return self._view.began

@@ -324,7 +324,11 @@ def _choices(arguments: Namespace) -> Choices:
 
 
 def _drive(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) -> Outcome:
-    """Run it to its end, or until it rests; shown as the user wants it."""
+    """Run it to its end, or until it rests; shown as the user wants it.
+
+    Raises:
+        OSError: Stdout could not be written; the run has not been troubled by that.
+    """
     from octo_commands_run import steered_by_signals
     from octo_step_engine import StepEngine
     from orchestrator.run_report import RunReport
@@ -349,6 +353,8 @@ def _drive(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) 
             outcome = engine.run(retry_failed=arguments.resume)
         report.ending(outcome)
     _tell_ending(arguments, report, outcome, program)
+    if report.error and not arguments.json_output:  # which shows the run on stderr
+        raise report.error
     return outcome
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -198,6 +199,17 @@ def test_a_reader_that_has_gone_silences_a_view() -> None:
         os.close(reader)
         view.say("to nobody")
         view.output("a", b"to nobody")
+        assert view.out.error is None
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_silences_a_view_and_is_known() -> None:
+    with Path("/dev/full").open("wb") as full, stdout_is_a_pipe():
+        os.dup2(full.fileno(), 1)
+        stream = Stream(1)
+    stream.write(b"lost")
+    stream.write(b"lost too")
+    assert stream.error is not None and stream.error.errno == errno.ENOSPC
 
 
 def test_a_full_pipe_that_must_not_block_is_waited_for() -> None:

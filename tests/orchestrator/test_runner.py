@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.modules.engine_support import DEADLINE_S, wait_for
-from tests.orchestrator.runner_support import Place, is_alive, note, result_of, work
+from tests.orchestrator.runner_support import RUNNER, Place, is_alive, note, result_of, work
 from tests.recipes import SPEC_RECIPES, SPEC_SCRIPTLET
 
 DIAMOND = (
@@ -356,6 +356,26 @@ def test_the_json_output_is_one_object_and_steps_print_elsewhere(place: Place) -
     result = result_of(ended)
     assert (result["success"], result["completed_steps"]) == (True, 2)
     assert result["steps"]["b"]["result"] == "b"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("option", ["--executor=threads", "--executor=serial", "--json-output"])
+def test_a_full_disk_behind_the_output_is_said_and_the_run_goes_on(
+    place: Place, option: str
+) -> None:
+    place.recipe("name: a, module: builtins, function: print, args: [said]", note("b"))
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, str(RUNNER), "r.yaml", option],
+            cwd=place.path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("error: the output can't be written: No space left on device\n")
+    assert place.parameters()["run_progress"]["steps_done"] == 2
 
 
 def test_the_summary_has_every_step(place: Place) -> None:
