@@ -1,4 +1,4 @@
-"""What the command lines of recipes share: how they end, and how they write JSON."""
+"""What the command lines of recipes share: how they end, and how they write documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from octo_step_instance import exit_code_of
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, TextIO
 
 PACKAGES = ("jinja2", "pydantic", "yaml")
 """What recipes need beside what the engine needs."""
@@ -16,6 +16,21 @@ PACKAGES = ("jinja2", "pydantic", "yaml")
 def carry_out(command: Callable[[], int]) -> int:
     """Carry out a command, and return its exit code; whatever goes wrong has been told."""
     return exit_code_of(command, PACKAGES)
+
+
+def stdout_for_document() -> TextIO:
+    """What stdout leads to, for a document that is to stand there alone.
+
+    All else that is written to stdout goes to stderr, from now on till the process ends: steps may
+    leave threads behind, which print when the document is written already.
+    """
+    import os
+    import sys
+
+    sys.stdout.flush()
+    alone = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    os.dup2(2, 1)
+    return alone
 
 
 def as_json(value: Mapping[str, Any]) -> str:

@@ -24,13 +24,14 @@ import argparse
 from octo_command_parser import Parser, choice, one_of, positive, program_name
 from octo_errors import UsageError
 from octo_step_grammar import EXECUTORS
-from orchestrator.command_line import as_json, carry_out
+from orchestrator.command_line import as_json, carry_out, stdout_for_document
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
     from pathlib import Path
+    from typing import TextIO
 
     from octo_instance_dir import InstanceDir
     from octo_step_engine import Outcome
@@ -228,6 +229,14 @@ def _parse(argv: list[str]) -> Namespace:
 
 
 def _run(arguments: Namespace) -> int:
+    if not arguments.json_output:
+        return _run_or_show(arguments, sys.stdout)
+    with stdout_for_document() as out:
+        return _run_or_show(arguments, out)
+
+
+def _run_or_show(arguments: Namespace, out: TextIO) -> int:
+    """Run, or show the plan; `out` is for the result."""
     if arguments.debug:
         import logging
 
@@ -235,9 +244,9 @@ def _run(arguments: Namespace) -> int:
 
         show_log(logging.DEBUG)
     if arguments.dry_run:
-        return _show_plan(arguments)
+        return _show_plan(arguments, out)
     instance, program = _prepared(arguments)
-    outcome = _drive(arguments, instance, program)
+    outcome = _drive(arguments, instance, program, out)
     return outcome.exit_code
 
 
@@ -323,7 +332,9 @@ def _choices(arguments: Namespace) -> Choices:
     )
 
 
-def _drive(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) -> Outcome:
+def _drive(
+    arguments: Namespace, instance: InstanceDir, program: RecipeProgram, out: TextIO
+) -> Outcome:
     """Run it to its end, or until it rests; shown as the user wants it.
 
     Raises:
@@ -352,23 +363,27 @@ def _drive(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) 
         with steered_by_signals(engine, report.notice):
             outcome = engine.run(retry_failed=arguments.resume)
         report.ending(outcome)
-    _tell_ending(arguments, report, outcome, program)
+    _tell_ending(arguments, report, outcome, program, out)
     if report.error and not arguments.json_output:  # which shows the run on stderr
         raise report.error
     return outcome
 
 
 def _tell_ending(
-    arguments: Namespace, report: RunReport, outcome: Outcome, program: RecipeProgram
+    arguments: Namespace,
+    report: RunReport,
+    outcome: Outcome,
+    program: RecipeProgram,
+    out: TextIO,
 ) -> None:
     """The result for programs, the summary for people, and what can be done now."""
     from pathlib import Path
 
-    text = sys.stderr if arguments.json_output else sys.stdout
+    text = sys.stderr if arguments.json_output else out
     if arguments.summary:
         text.write(f"{report.summary(outcome)}\n")
     if arguments.json_output:
-        sys.stdout.write(as_json(report.result(outcome)))
+        out.write(as_json(report.result(outcome)))
     elif outcome.exit_code and not arguments.quiet:
         again = "try again what failed" if outcome.exit_code == 1 else "go on"
         text.write(f"{again}: {_command('--resume', '--instance', program.instance)}\n")
@@ -390,7 +405,7 @@ def _command(*words: str | Path) -> str:
     return shlex.join([*program, *paths])
 
 
-def _show_plan(arguments: Namespace) -> int:
+def _show_plan(arguments: Namespace, out: TextIO) -> int:
     """What would be performed, in which order."""
     from orchestrator.run_plan import Plan
 
@@ -402,9 +417,9 @@ def _show_plan(arguments: Namespace) -> int:
         left = [name for name, node in program.graph.nodes.items() if node.active]
     plan = Plan(program.graph, left)
     if arguments.json_output:
-        sys.stdout.write(as_json(plan.as_dict()))
+        out.write(as_json(plan.as_dict()))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in plan.lines())
+        out.writelines(f"{line}\n" for line in plan.lines())
     return 0
 
 

@@ -358,6 +358,29 @@ def test_the_json_output_is_one_object_and_steps_print_elsewhere(place: Place) -
     assert result["steps"]["b"]["result"] == "b"
 
 
+def test_a_thread_that_outlives_the_run_prints_nothing_beside_the_json_output(
+    place: Place,
+) -> None:
+    place.write(
+        "late.py",
+        """\
+        import os, threading
+
+        def leave():
+            threading.Thread(target=print_at_the_end).start()
+
+        def print_at_the_end():
+            threading.main_thread().join()  # the result is written by then
+            print("late", flush=True)
+            os.write(1, b"later")
+        """,
+    )
+    place.recipe("name: a, module: late, function: leave")
+    ended = place.run("r.yaml", "--json-output", "--executor", "serial")
+    assert result_of(ended)["success"]
+    assert "late\nlater" in ended.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("option", ["--executor=threads", "--executor=serial", "--json-output"])
 def test_a_full_disk_behind_the_output_is_said_and_the_run_goes_on(
