@@ -14,7 +14,8 @@ Every function raises OSError, with the path that failed, and leaves no temporar
 """
 
 # pathlib and contextlib are slow to load, and a command that updates one value loads this module:
-# ruff: noqa: PTH105, PTH108, PTH120, SIM105
+# ruff: noqa: PTH101, PTH105, PTH108, PTH110, PTH113, PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: SIM105
 
 from __future__ import annotations
 
@@ -196,6 +197,32 @@ def create_file(path: str, data: bytes) -> bool:
     finally:
         _close(descriptor)
     return True
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a file of the user's: readers see the old one or the new one, and so after an error.
+
+    Needs no lock: each writer has a temporary file of its own. A link is followed, the mode is
+    kept. What is no regular file, such as a device or a pipe, is written in place.
+    """
+    import tempfile
+
+    target = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as file:
+            file.write(data)
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix=".octo_", dir=os.path.dirname(target)) as directory:
+            temporary = os.path.join(directory, os.path.basename(target))
+            with open(temporary, "wb") as file:
+                file.write(data)
+            if os.path.exists(target):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+            os.replace(temporary, target)
+    except OSError as error:
+        error.filename = path  # as the user calls it, and not the temporary file
+        raise
 
 
 def sync_descriptor(descriptor: int) -> None:

@@ -24,6 +24,7 @@ from unicodedata import east_asian_width
 if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever python3 there is)
     sys.exit(f"octo_graph_steps.py needs Python 3.11 or newer; {sys.executable} is older")
 
+from octo_atomic_file import write_whole
 from octo_errors import GraphRenderError, OctoError, UsageError, near_names
 from octo_graph_checks import load_graph
 from octo_graph_mermaid import write_mermaid
@@ -182,8 +183,8 @@ def write_graph(
 ) -> Path:
     """Draw the graph into a file, by default in the format that the name of the file ends in.
 
-    The file is replaced as a whole once the picture is drawn: a reader never sees a part of it, and
-    after an error the old one still stands. Missing directories are made.
+    The file is written as `octo_atomic_file.write_whole` does, once the picture is drawn. Missing
+    directories are made.
 
     Raises:
         GraphRenderError: It can't be drawn or written.
@@ -192,7 +193,8 @@ def write_graph(
     path = Path(path)
     content = draw(graph, format or _format_of(path), progress, title=title)
     try:
-        _replace_file(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(str(path), content)
     except OSError as error:
         raise GraphRenderError(
             f"can't write the picture {path}: {error.strerror}",
@@ -218,17 +220,6 @@ def _require_format(format: str, where: str) -> None:
         f"{where}: there is no format {format!r}",
         hint=f"there are {known}; the files of mermaid end in .{MERMAID_SUFFIX}",
     )
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    """Pictures have no lock: a temporary file of its own lets several draw the same one at once."""
-    import tempfile
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".octo_graph_", dir=path.parent) as directory:
-        temporary = Path(directory, path.name)
-        temporary.write_bytes(content)
-        temporary.replace(path)
 
 
 def render(dot: str, format: str) -> bytes:

@@ -124,25 +124,10 @@ def _write_json(value: dict[str, Any], output: str) -> int:
     if output == "-":
         sys.stdout.write(text)
         return 0
-    from pathlib import Path
+    from octo_atomic_file import write_whole
 
-    _write_file(Path(output), text.encode(errors="backslashreplace"))  # as on stdout
+    write_whole(output, text.encode(errors="backslashreplace"))  # as on stdout
     return 0
-
-
-def _write_file(file: Path, data: bytes) -> None:
-    """Write a file, which an error leaves as it was; a device or a pipe can't be replaced."""
-    from octo_atomic_file import replace_file
-
-    if file.exists() and not file.is_file():
-        file.write_bytes(data)
-    else:
-        like = file.stat() if file.exists() else None
-        try:
-            replace_file(os.path.realpath(file), data, like, sync=False)
-        except OSError as error:
-            error.filename = str(file)  # as the user calls it, and not its temporary file
-            raise
 
 
 def _graph(arguments: Namespace) -> int:

@@ -18,6 +18,7 @@ from octo_atomic_file import (
     prepare_exchange,
     read_file,
     replace_file,
+    write_whole,
 )
 from tests.modules.parameter_support import Python, needs_posix
 
@@ -227,3 +228,50 @@ def test_killed_while_it_replaces_it_leaves_one_whole_version(tmp_path: Path) ->
         lines = path.read_bytes().split()
         assert len(lines) == 2000
         assert len(set(lines)) == 1
+
+
+# --- files of the user's --------------------------------------------------------------------------
+
+
+def test_a_file_of_the_users_is_written_whole_with_its_mode_and_through_links(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "picture.svg"
+    write_whole(str(file), b"first")
+    file.chmod(0o600)
+    link = tmp_path / "link.svg"
+    link.symlink_to(file)
+    with file.open("rb") as reader:
+        write_whole(str(link), b"second")
+        assert reader.read() == b"first"
+    assert link.is_symlink()
+    assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (b"second", 0o600)
+    assert files(file) == ["link.svg", "picture.svg"]
+
+
+@needs_posix
+def test_what_is_no_regular_file_is_written_in_place(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(str(pipe), b"through the pipe")
+    assert os.read(reader, 100) == b"through the pipe"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_an_error_leaves_the_users_file_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "picture.svg"
+    file.write_bytes(b"old")
+
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "temporary")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OSError) as caught:
+        write_whole(str(file), b"new")
+    assert caught.value.filename == str(file)
+    assert file.read_bytes() == b"old"
+    assert files(file) == ["picture.svg"]
