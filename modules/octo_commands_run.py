@@ -77,7 +77,11 @@ def make_safe(arguments: Namespace) -> int:
 def drive(
     arguments: Namespace, action: Callable[[StepEngine], Outcome], *, last_words: bool = True
 ) -> Outcome:
-    """Let an engine do something that may call hooks: shown in a view, paused by signals."""
+    """Let an engine do something that may call hooks: shown in a view, paused by signals.
+
+    Raises:
+        OSError: Stdout could not be written; the run has not been troubled by that.
+    """
     options = vars(arguments)
     durability = options.get("durability")
     if durability:
@@ -102,6 +106,8 @@ def drive(
                 "\n".join(_last_words(outcome, view, instance, launcher)),
                 bad=outcome.engine_state == "COMPLETE_ERROR" or outcome.interrupted,
             )
+    if view.out.error:
+        raise view.out.error
     return outcome
 
 
