@@ -97,7 +97,6 @@ class StepMachine:
         self._ready: list[Token] = []
         self._entered: set[str] = set()  # nodes that were activated by the event at hand
         self._released: set[str] = set()  # rested where they stand, and are not to rest there again
-        self._asked: list[Token] = []  # of them the user is asked what was done
         self._out: list[Instruction] = []
         self._pause_reason = ""
         self._now = 0.0
@@ -147,7 +146,9 @@ class StepMachine:
                 self._pause(reason)
             case StopRequested(reason):
                 self._end(reason)
-                self.state.jump_target = self._pause_reason = ""
+                self.state.jump_target = ""
+                if not self.state.finalizing:  # else it ends already, and may be asked to rest
+                    self._pause_reason = ""
             case JumpRequested(node):
                 self._jump_requested(node)
             case HookInterrupted(node):
@@ -209,8 +210,7 @@ class StepMachine:
                 self._release(token)
 
     def _ask(self, token: Token, why: str = "") -> None:
-        token.held = token.interrupted = True  # a kill before the run rests leaves it undecided
-        self._asked.append(token)
+        token.held = True
         self._pause(f"interrupted in {token.state} of {token.node}{why}")
 
     def _probe_answered(self, token: Token, answer: str | None) -> None:
@@ -468,8 +468,6 @@ class StepMachine:
 
     def _rest(self) -> None:
         self.state.move("rest")
-        for token in self._asked:
-            token.interrupted = False  # the next start is the answer
         self._out.append(Rest(self._pause_reason or SINGLE_STEP))
 
     def _unfinished_joins(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from octo_step_graph import Arrow, Node, StepGraph
@@ -25,6 +26,7 @@ from octo_step_messages import (
     HookInterrupted,
     HookRefused,
     Instruction,
+    JumpRequested,
     PauseRequested,
     ProbeAnswered,
     Record,
@@ -83,6 +85,14 @@ def reloaded(machine: StepMachine, limits: Limits | None = None) -> CheckedMachi
     """The machine of the next engine, whether the one before it ended by itself or was killed."""
     state = RunState.load(saved(machine.state, machine.graph), machine.graph)
     return CheckedMachine(machine.graph, state, limits)
+
+
+def random_request(dice: Random, names: list[str]) -> Event:
+    """A pause, a jump to one of the nodes, or a stop."""
+    kind = dice.choices(["pause", "jump", "stop"], weights=[3, 2, 1])[0]
+    if kind == "jump":
+        return JumpRequested(dice.choice(names))
+    return PauseRequested("pause") if kind == "pause" else StopRequested("stop")
 
 
 def kinds(instructions: Iterable[Instruction], kind: str) -> list[dict[str, Any]]:

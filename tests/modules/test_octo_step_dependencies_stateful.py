@@ -39,7 +39,7 @@ from octo_step_messages import (
     Tick,
 )
 from octo_step_states import RunState
-from tests.modules.step_machine_support import saved
+from tests.modules.step_machine_support import random_request, saved
 
 ORDER = ("ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
 HOOKS = {"ENTER": "step_entry", "EXECUTE": "step_execute", "EXIT": "step_exit"}
@@ -71,7 +71,6 @@ class Visit:
     due: float | None = None
     lost: bool = False
     undecided: bool = False
-    asked: bool = False
     failed: bool = False
     instead: bool = False
     items: int | None = None
@@ -99,8 +98,7 @@ class Ledger:
     def engine_is_gone(self, limits: Limits) -> None:
         for visit in self.visits.values():
             visit.lost = visit.lost or bool(visit.calling)
-            visit.undecided |= visit.asked  # it was gone before it rested, so nobody was asked
-            visit.calling, visit.asked = "", False
+            visit.calling = ""
         self.pause, self.limits, self.steps_at_start = set(), limits, self.steps
 
     def happens(self, event: Event, state: str) -> None:
@@ -112,6 +110,8 @@ class Ledger:
             case PauseRequested():
                 self.pause.add("pause")
             case StopRequested():
+                if not self._is_final_time():
+                    self.pause.clear()
                 self.ending, self.jump = True, ""
             case JumpRequested(name) if not self.ending and "COMPLETE" not in state:
                 self.jump = name if self.graph.nodes[name].active else self.jump
@@ -131,7 +131,7 @@ class Ledger:
                 if answer == "done":
                     visit.result = "passed over"
                 elif answer is None:
-                    self._ask(visit)
+                    self.pause.add("interrupted")
             case RetryDue(name) if state == "RUNNING" and name in self.visits:
                 self.visits[name].due = None
 
@@ -164,8 +164,6 @@ class Ledger:
             case Rest():
                 assert not self.in_flight()
                 assert self.pause or self.limits.max_steps is not None or self.limits.at_state
-                for visit in self.visits.values():
-                    visit.asked = False  # the next start is the answer
             case Finish(success, reason):
                 self._finished(success, reason)
 
@@ -275,13 +273,9 @@ class Ledger:
         if policy == "skip":
             visit.result = "passed over"
         elif policy == "ask":
-            self._ask(visit)
+            self.pause.add("interrupted")
         elif policy == "probe":
             visit.lost = True
-
-    def _ask(self, visit: Visit) -> None:
-        visit.asked = True
-        self.pause.add("interrupted")
 
     def _finished(self, success: bool, reason: str) -> None:
         assert not self.in_flight()
@@ -479,13 +473,6 @@ def random_limits(dice: Random) -> Limits:
             Limits(at_once=at_once, at_state=dice.choice(["ENTER", "ADVANCE"])),
         ]
     )
-
-
-def random_request(dice: Random, names: list[str]) -> Event:
-    kind = dice.choices(["pause", "jump", "stop"], weights=[3, 2, 1])[0]
-    if kind == "jump":
-        return JumpRequested(dice.choice(names))
-    return PauseRequested("pause") if kind == "pause" else StopRequested("stop")
 
 
 # --- the test -------------------------------------------------------------------------------------

@@ -1253,20 +1253,6 @@ def test_one_branch_that_asks_holds_the_others() -> None:
     assert not kinds(again.said, "interrupted")
 
 
-def test_who_was_not_asked_because_of_another_kill_is_asked_by_the_next_run() -> None:
-    what = graph(
-        node("start", ["left", "right"], hooks=CHOOSES),
-        node("left", on_interrupt="probe", hooks=["step_execute", "step_probe"]),
-        node("right", on_interrupt="ask"),
-    )
-    machine = reloaded(forked(what))
-    assert machine.start() == ["left.step_probe"]
-    again = reloaded(machine)
-    assert again.start() == ["left.step_probe"]
-    assert again.take(ProbeAnswered("left", "done")) == ["rest: interrupted in EXECUTE of right"]
-    assert reloaded(again).start() == ["right.step_execute"]
-
-
 def test_a_hook_that_the_library_lost_is_passed_after_a_kill() -> None:
     killed = started(chain("a", "b"))
     state = reloaded(killed).state

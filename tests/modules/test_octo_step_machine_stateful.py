@@ -42,7 +42,14 @@ from octo_step_messages import (
     Tick,
 )
 from octo_step_states import RunState
-from tests.modules.step_machine_support import CheckedMachine, brief, graph, node, saved
+from tests.modules.step_machine_support import (
+    CheckedMachine,
+    brief,
+    graph,
+    node,
+    random_request,
+    saved,
+)
 
 ORDER = ("ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
 HOOKS = {
@@ -461,13 +468,6 @@ def random_choice(dice: Random, what: StepGraph, name: str) -> tuple[str, ...]:
             return tuple(dice.sample(arrows, dice.randint(1, len(arrows))))
         case _:
             return tuple(arrows) or ("COMPLETE",)
-
-
-def random_request(dice: Random, names: list[str]) -> Event:
-    kind = dice.choices(["pause", "jump", "stop"], weights=[3, 2, 1])[0]
-    if kind == "jump":
-        return JumpRequested(dice.choice(names))
-    return PauseRequested("pause") if kind == "pause" else StopRequested("stop")
 
 
 # --- the test -------------------------------------------------------------------------------------
