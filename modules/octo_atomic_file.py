@@ -24,7 +24,7 @@ import os
 import stat
 import time
 
-from octo_spare_file import SPARE_SUFFIX, is_spare_worthwhile, keep_as_spare, rewrite_spare
+from octo_spare_file import SPARE_SUFFIX, count_replacement, keep_as_spare, rewrite_spare
 
 TYPE_CHECKING = False  # as in typing, which is slow to load too
 if TYPE_CHECKING:
@@ -47,17 +47,10 @@ _exchange: Callable[[str, str], bool] | None = None  # see prepare_exchange
 def read_file(path: str) -> tuple[bytes, os.stat_result]:
     """The content of a regular file, and what the system says about it."""
     try:
-        descriptor = os.open(path, _READ)
+        descriptor, status = _opened_regular(path, _READ)
     except BlockingIOError:  # it has become the spare meanwhile, and is being written: wait
-        descriptor = os.open(path, _READ & ~os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise _not_regular(path, "a symbolic link") from None
-        raise
+        descriptor, status = _opened_regular(path, _READ & ~os.O_NONBLOCK)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _not_regular(path, _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file"))
         data = os.read(descriptor, status.st_size + 1)
         if len(data) != status.st_size:  # it is very large, or another program writes it in place
             while more := os.read(descriptor, 1 << 20):
@@ -67,23 +60,31 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
         _close(descriptor)
 
 
-_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
-
-
 def open_regular(path: str, flags: int) -> int:
     """The descriptor of a regular file; what else lies there is an error, and never a wait."""
     special = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return _opened_regular(path, flags | _COMMON | special)[0]
+
+
+def _opened_regular(path: str, flags: int) -> tuple[int, os.stat_result]:
     try:
-        descriptor = os.open(path, flags | _COMMON | special, 0o666)
+        descriptor = os.open(path, flags, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _not_regular(path, "a symbolic link") from None
         raise
-    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-    if kind != stat.S_IFREG:
-        os.close(descriptor)
-        raise _not_regular(path, _KINDS.get(kind, "no regular file"))
-    return descriptor
+    try:
+        status = os.fstat(descriptor)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind != stat.S_IFREG:
+            raise _not_regular(path, _KINDS.get(kind, "no regular file"))
+    except OSError:
+        _close(descriptor)
+        raise
+    return descriptor, status
+
+
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
 
 
 def _not_regular(path: str, kind: str) -> OSError:
@@ -135,7 +136,7 @@ def replace_file(
 
 
 def _replace_often(path: str, data: bytes, like: os.stat_result | None, sync: bool) -> None:
-    if not is_spare_worthwhile(path) or _exchange is None or like is None:
+    if not count_replacement(path) or _exchange is None or like is None:
         _replace(path, data, like, sync)
         return
     written = rewrite_spare(path, data, like, sync=sync)

@@ -39,8 +39,8 @@ _replaced: dict[str, int] = {}  # how often each file was, by this process
 _kept: set[str] = set()
 
 
-def is_spare_worthwhile(path: str) -> bool:
-    """Count a replacement of the file by this process; says whether it is to keep a spare."""
+def count_replacement(path: str) -> bool:
+    """Count that this process replaces the file; returns whether it is to keep a spare now."""
     count = _replaced.get(path, 0)
     if count == WORTHWHILE:
         return True
