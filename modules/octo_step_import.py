@@ -24,7 +24,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, all_suffixes
 from pathlib import Path
@@ -36,6 +36,7 @@ from octo_errors import did_you_mean
 _PREFIX = "octo_step_library_"
 _SECONDS_TO_CHANGE_AGAIN = 2.0
 _packages: dict[str, LibraryPackage] = {}
+_names: dict[str, str] = {}  # of the package that each path led to when it was last made afresh
 _lock = threading.RLock()  # one import session at a time: it exchanges sys.stdout
 
 
@@ -47,15 +48,20 @@ class ImportFailure(Exception):
         self.file, self.line, self.message, self.hint = file, line, message, hint
 
 
-def library_package(root: Path, *, fresh: bool) -> LibraryPackage:
-    """The package of the library at `root`; if `fresh`, its modules will be imported anew."""
-    name = _package_name(root)
+def library_package(root: str | Path, *, fresh: bool) -> LibraryPackage:
+    """The package of the library at `root`; if `fresh`, its modules will be imported anew.
+
+    Where links lead is looked up then, too: until then the package stays what it is.
+    """
+    path = os.path.abspath(root)  # noqa: PTH100  (keeps links)
     with _lock:
-        if fresh or name not in _packages:
-            _prepare_interpreter()
-            _forget(name, str(root))
-            _packages[name] = LibraryPackage(name, root)
-        return _packages[name]
+        if fresh or path not in _names:
+            name = _names[path] = _package_name(path)
+            if fresh or name not in _packages:
+                _prepare_interpreter()
+                _forget(name, path)
+                _packages[name] = LibraryPackage(name, Path(path))
+        return _packages[_names[path]]
 
 
 class LibraryPackage:
@@ -63,14 +69,18 @@ class LibraryPackage:
 
     Attributes:
         name: The name of the package, in `sys.modules` once a module of it is imported.
+        siblings: What `import` finds in the library, as it was when the package was made.
         builtins: What its modules have as `__builtins__`.
+        loaded: The modules that `load` has imported.
         prints: For each file that printed while it was imported: the line, and the text.
     """
 
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
         self.root = root
-        self.builtins = _library_builtins(name, root)
+        self.siblings = _siblings(root)
+        self.builtins = _library_builtins(name, self.siblings)
+        self.loaded: dict[str, ModuleType] = {}
         self.prints: dict[str, tuple[int, str]] = {}
 
     @contextmanager
@@ -95,7 +105,8 @@ class LibraryPackage:
             ImportFailure: One of them raised something. The next time it is tried again.
         """
         try:
-            return importlib.import_module(f"{self.name}.{module}")
+            self.loaded[module] = importlib.import_module(f"{self.name}.{module}")
+            return self.loaded[module]
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -146,7 +157,7 @@ def error_text(error: BaseException) -> str:
     return f"{kind}: {first}" if first else kind
 
 
-def _package_name(root: Path) -> str:
+def _package_name(root: str) -> str:
     import hashlib
 
     real = os.path.realpath(root).encode(errors="surrogateescape")
@@ -170,22 +181,24 @@ def _forget(package: str, root: str) -> None:
         del listed[folder]
 
 
-def _siblings(root: Path) -> frozenset[str]:
-    """The names that `import` finds in a library: its files, and its folders that hold Python."""
+def _siblings(root: Path) -> dict[str, str]:
+    """The names that `import` finds in a library: its files, and its folders that hold Python.
+
+    Each with the path of its file, if it is one file of Python source and nothing else; or "".
+    """
     suffixes = tuple(all_suffixes())
-    found = set()
+    found: dict[str, str] = {}
     with os.scandir(root) as entries:
         for entry in entries:
             if entry.name.endswith(suffixes):
-                found.add(entry.name.partition(".")[0])
+                name, _, suffix = entry.name.partition(".")
+                found[name] = entry.path if suffix == "py" and name not in found else ""
             elif entry.is_dir() and any(Path(entry).glob("*.py")):
-                found.add(entry.name)
-    return frozenset(found)
+                found[entry.name] = ""
+    return found
 
 
-def _library_builtins(package: str, root: Path) -> dict[str, Any]:
-    siblings = _siblings(root)
-
+def _library_builtins(package: str, siblings: Container[str]) -> dict[str, Any]:
     def import_sibling_first(
         name: str,
         globals: Mapping[str, Any] | None = None,
@@ -222,16 +235,21 @@ class _LibraryLoader(SourceFileLoader):
 
 
 class _LibraryFinder:
-    """Finds the packages of libraries; what is below them it finds as Python does."""
+    """Finds the packages of libraries and their files; all else below them as Python does."""
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if not name.startswith(_PREFIX):
+        package, _, module = name.partition(".")
+        library = _packages.get(package)
+        if library is None:
             return None
-        if name in _packages:
-            return _package_spec(name, _packages[name].root)
+        if not module:
+            return _package_spec(name, library.root)
+        file = library.siblings.get(module)
+        if file and os.path.isfile(file):  # noqa: PTH113
+            return _file_spec(name, file)  # nearly all: spares to look at the folder once more
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
             spec.loader = _LibraryLoader(name, spec.loader.path)
@@ -244,6 +262,12 @@ def _package_spec(name: str, root: Path) -> ModuleSpec:
     spec = ModuleSpec(name, loader, origin=str(init) if loader else None, is_package=True)
     spec.has_location = loader is not None
     spec.submodule_search_locations = [str(root)]
+    return spec
+
+
+def _file_spec(name: str, file: str) -> ModuleSpec:
+    spec = ModuleSpec(name, _LibraryLoader(name, file), origin=file)
+    spec.has_location = True
     return spec
 
 

@@ -27,7 +27,7 @@ from octo_step_declaration import (
     member_of,
     name_of,
 )
-from octo_step_import import ImportFailure, blame, error_text, library_package
+from octo_step_import import ImportFailure, LibraryPackage, blame, error_text, library_package
 from octo_step_problem import Problem, Reporter, locate, shown
 
 __all__ = [
@@ -181,20 +181,23 @@ def load_node(path: str | Path, module: str, name: str) -> type:
     Raises:
         LibraryError: The module can't be imported, or has no such node.
     """
-    root = _absolute(path)
-    file = root / f"{module}.py"
-    if not file.is_file():
+    file = os.path.join(os.path.abspath(path), f"{module}.py")  # noqa: PTH100, PTH118
+    if not os.path.isfile(file):  # noqa: PTH113
         raise LibraryError(f"{file}: there is no such file", hint="was the library moved?")
-    package = library_package(root, fresh=False)
-    try:
-        with package.importing():
-            imported = package.load(module)
-    except ImportFailure as failure:
-        raise LibraryError(str(_import_problem(failure, ()))) from failure
+    package = library_package(path, fresh=False)
+    imported = package.loaded.get(module) or _import_module(package, module)
     classes = {name_of(found): found for found in _classes_of(imported, file, [])}
     if name not in classes:
         raise LibraryError(f"{file}: has no node {name!r}", hint=did_you_mean(name, classes))
     return classes[name]
+
+
+def _import_module(package: LibraryPackage, module: str) -> ModuleType:
+    try:
+        with package.importing():
+            return package.load(module)
+    except ImportFailure as failure:
+        raise LibraryError(str(_import_problem(failure, ()))) from failure
 
 
 def make_node(node_class: type, name: str, verbose: bool) -> object:
@@ -282,7 +285,7 @@ def _import_problem(failure: ImportFailure, modules: Iterable[str]) -> Problem:
     return Problem(failure.file, failure.line, message, failure.hint)
 
 
-def _classes_of(module: ModuleType, file: Path, problems: list[Problem]) -> list[type]:
+def _classes_of(module: ModuleType, file: str | Path, problems: list[Problem]) -> list[type]:
     """The step node classes of a module: those it lists, or those called `step_node_...`."""
     defined = {
         value.__name__: value

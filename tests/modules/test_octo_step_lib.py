@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json as standard_json
 import os
 import random as standard_random
@@ -224,6 +225,31 @@ def test_hooks_find_their_helpers_in_any_thread(load: Load) -> None:
     thread.start()
     thread.join()
     assert got == [["mine"] * 8]
+
+
+def test_what_came_or_went_since_the_load_is_found_or_not_as_by_python(
+    make_library: MakeLibrary,
+) -> None:
+    path = make_library(
+        {
+            "a": "class step_node_a:\n"
+            "    def step_entry(self):\n        from .late import X\n        return X\n"
+            "    def step_exit(self):\n        import gone",
+            "gone.py": "",
+            "both.py": "X = 'file'",
+            "both/__init__.py": "X = 'folder'",
+            "b": "from both import X\nclass step_node_b:\n    got = X",
+        }
+    )
+    library = load_library(path)
+    assert library.nodes["step_node_b"].node_class.got == "folder"  # type: ignore[union-attr]
+    node = made(library, "step_node_a")
+    (path / "late.py").write_text("X = 7")
+    (path / "gone.py").unlink()
+    importlib.invalidate_caches()  # else Python may overlook a file made in this very instant
+    assert node.step_entry() == 7
+    with pytest.raises(ModuleNotFoundError):
+        node.step_exit()
 
 
 def test_a_library_may_have_an_init_file(load: Load) -> None:
@@ -622,6 +648,21 @@ def test_one_node_is_loaded_without_the_other_modules(make_library: MakeLibrary)
     node_class = load_node(path, "step_node_a", "step_node_a")
     assert node_class.got == 7  # type: ignore[attr-defined]
     assert load_node(path, "step_node_a", "step_node_a") is node_class
+
+
+def test_a_link_leads_to_the_library_it_led_to_until_that_is_loaded_anew(
+    make_library: MakeLibrary, tmp_path: Path
+) -> None:
+    old, new = (make_library({"a": f"class step_node_a:\n    at = {x!r}"}, x) for x in "xy")
+    link = tmp_path / "link"
+    link.symlink_to(old)
+    load_library(link)
+    link.unlink()
+    link.symlink_to(new)
+    assert load_node(link, "step_node_a", "step_node_a").at == "x"  # type: ignore[attr-defined]
+    load_library(link)
+    assert load_node(link, "step_node_a", "step_node_a").at == "y"  # type: ignore[attr-defined]
+    assert load_node(old, "step_node_a", "step_node_a").at == "x"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
