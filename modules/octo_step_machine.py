@@ -97,6 +97,7 @@ class StepMachine:
         self._ready: list[Token] = []
         self._entered: set[str] = set()  # nodes that were activated by the event at hand
         self._released: set[str] = set()  # rested where they stand, and are not to rest there again
+        self._asked: set[str] = set()  # nodes about whose interrupted hook the user is being asked
         self._out: list[Instruction] = []
         self._pause_reason = ""
         self._now = 0.0
@@ -210,7 +211,9 @@ class StepMachine:
                 self._release(token)
 
     def _ask(self, token: Token, why: str = "") -> None:
-        token.held = True
+        """Rest, so that whoever starts the run again has decided; a kill before that undoes it."""
+        token.held = token.interrupted = True
+        self._asked.add(token.node)
         self._pause(f"interrupted in {token.state} of {token.node}{why}")
 
     def _probe_answered(self, token: Token, answer: str | None) -> None:
@@ -444,6 +447,7 @@ class StepMachine:
         self._out.append(Record({"event": "jump", "node": target, "left": left}))
         self._ready.clear()
         self._released.clear()
+        self._asked.clear()
         if self.state.state == "RUNNING":
             self.state.tokens[target].held = False
             self._ready.append(self.state.tokens[target])
@@ -468,6 +472,8 @@ class StepMachine:
 
     def _rest(self) -> None:
         self.state.move("rest")
+        for name in self._asked:
+            self.state.tokens[name].interrupted = False
         self._out.append(Rest(self._pause_reason or SINGLE_STEP))
 
     def _unfinished_joins(self) -> str:

@@ -120,7 +120,8 @@ class Token:
         held: The hook of `state` has not been started, since the run was to rest or to end. Of a
             token that is not held, nobody knows how far its hook came when the engine is gone.
         interrupted: An engine ended in the middle of the hook, which has been told; what becomes of
-            it is decided when the run goes on, which it can't while it is to end.
+            it is decided when the run goes on, which it can't while it is to end, or when the run
+            has come to rest to have it decided.
         pending: How many more arrivals wait for this node to be free.
         failed: It has failed for good, and waits for the run to be opened again.
         items: For how many items the node is performed; None before that is known, or if for none.

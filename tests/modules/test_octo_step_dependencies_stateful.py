@@ -58,7 +58,8 @@ class Visit:
         result: What is known of its hook: "done", "failed" or "passed over" by a policy.
         calling: The hook that is in flight.
         lost: The engine ended while a hook was in flight, which has not been told yet.
-        undecided: That has been told, and the run was to end: its policy is still to be heeded.
+        undecided: That has been told, and the run was to end, or nobody has been asked yet: its
+            policy is still to be heeded.
         failed: It has failed for good, and nothing is performed in its place.
         instead: It has failed for good, and another node is performed in its place.
         items: For how many items it is performed, and which of them are done.
@@ -90,6 +91,7 @@ class Ledger:
         self.jump = ""
         self.final_jump = False  # somebody has jumped to a final node
         self.pause: set[str] = set()
+        self.asked: set[str] = set()
         self.limits = Limits()
         self.now = 0.0
 
@@ -99,14 +101,16 @@ class Ledger:
         for visit in self.visits.values():
             visit.lost = visit.lost or bool(visit.calling)
             visit.calling = ""
-        self.pause, self.limits, self.steps_at_start = set(), limits, self.steps
+        self.pause, self.asked = set(), set()
+        self.limits, self.steps_at_start = limits, self.steps
 
     def happens(self, event: Event, state: str) -> None:
         match event:
-            case Started() if not (self.ending or self.pause or self.jump):
+            case Started() if not (self.pause or self.jump):
                 for name, visit in self.visits.items():
-                    if visit.undecided:
-                        self._decide(visit, self.graph.node(name).on_interrupt)
+                    node = self.graph.node(name)
+                    if visit.undecided and (node.is_final or not self.ending):
+                        self._decide(name, node.on_interrupt)
             case PauseRequested():
                 self.pause.add("pause")
             case StopRequested():
@@ -131,7 +135,7 @@ class Ledger:
                 if answer == "done":
                     visit.result = "passed over"
                 elif answer is None:
-                    self.pause.add("interrupted")
+                    self._ask(name)
             case RetryDue(name) if state == "RUNNING" and name in self.visits:
                 self.visits[name].due = None
 
@@ -164,6 +168,8 @@ class Ledger:
             case Rest():
                 assert not self.in_flight()
                 assert self.pause or self.limits.max_steps is not None or self.limits.at_state
+                for name in self.asked:
+                    self.visits[name].undecided = False
             case Finish(success, reason):
                 self._finished(success, reason)
 
@@ -266,16 +272,20 @@ class Ledger:
         if self.ending and not self.graph.node(record["node"]).is_final:
             visit.undecided = True
         else:
-            self._decide(visit, policy)
+            self._decide(record["node"], policy)
 
-    def _decide(self, visit: Visit, policy: str) -> None:
-        visit.undecided = False
+    def _decide(self, name: str, policy: str) -> None:
+        visit = self.visits[name]
+        visit.lost, visit.undecided = policy == "probe", False
         if policy == "skip":
             visit.result = "passed over"
         elif policy == "ask":
-            self.pause.add("interrupted")
-        elif policy == "probe":
-            visit.lost = True
+            self._ask(name)
+
+    def _ask(self, name: str) -> None:
+        self.visits[name].undecided = True
+        self.asked.add(name)
+        self.pause.add("interrupted")
 
     def _finished(self, success: bool, reason: str) -> None:
         assert not self.in_flight()
@@ -344,6 +354,7 @@ class Ledger:
 
     def jumped(self, name: str) -> None:
         self.visits, self.jump, self.ending = {name: Visit()}, "", False
+        self.asked.clear()
         self.final_jump = self.graph.nodes[name].is_final
         self._undo(self._all_dependents(name) | self._final())
 

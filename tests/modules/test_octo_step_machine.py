@@ -1253,6 +1253,21 @@ def test_one_branch_that_asks_holds_the_others() -> None:
     assert not kinds(again.said, "interrupted")
 
 
+def test_what_was_to_be_asked_is_asked_by_the_next_engine_after_a_kill_before_the_rest() -> None:
+    what = graph(
+        node("start", ["left", "right"], hooks=CHOOSES),
+        node("left", hooks=["step_execute", "step_probe"], on_interrupt="probe"),
+        node("right", on_interrupt="ask"),
+    )
+    killed = reloaded(forked(what))
+    assert killed.start() == ["left.step_probe"]
+    again = reloaded(killed)
+    assert again.start() == ["left.step_probe"]
+    assert [each["node"] for each in kinds(again.said, "interrupted")] == ["left"]
+    assert again.take(ProbeAnswered("left", "done")) == ["rest: interrupted in EXECUTE of right"]
+    assert "right.step_execute" in reloaded(again).start()
+
+
 def test_a_hook_that_the_library_lost_is_passed_after_a_kill() -> None:
     killed = started(chain("a", "b"))
     state = reloaded(killed).state

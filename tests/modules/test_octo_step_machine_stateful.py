@@ -75,6 +75,7 @@ class Visit:
         calling: The hook that is in flight.
         done: The hooks that came back well in this visit.
         lost: The engine ended while a hook was in flight.
+        undecided: That has been told, and nobody has been asked yet what is to become of it.
         found_at: The state in which the last start found this visit.
         queued: More visits of the same node, after this one.
     """
@@ -88,6 +89,7 @@ class Visit:
     attempt: int = 1
     due: float | None = None
     lost: bool = False
+    undecided: bool = False
     found_at: str = ""
     queued: int = 0
 
@@ -104,6 +106,7 @@ class Ledger:
         self.ending = False
         self.jump = ""
         self.pause: set[str] = set()
+        self.asked: set[str] = set()
         self.limits = Limits()
         self.now = 0.0
 
@@ -113,15 +116,17 @@ class Ledger:
         for visit in self.visits.values():
             visit.lost = visit.lost or bool(visit.calling)
             visit.calling = ""
-        self.pause = set()
+        self.pause, self.asked = set(), set()
         self.limits = limits
         self.steps_at_start = self.steps
 
     def happens(self, event: Event, state: str) -> None:
         match event:
             case Started():
-                for visit in self.visits.values():
+                for name, visit in self.visits.items():
                     visit.found_at = visit.state
+                    if visit.undecided and not (self.ending or self.pause or self.jump):
+                        self._decide(name, self._policy(name))
                 if not self.visits and not self.jump:
                     self.visits[self.graph.first] = Visit()
             case PauseRequested():
@@ -148,7 +153,7 @@ class Ledger:
                 if answer == "done":
                     visit.result = "passed over"
                 elif answer is None:
-                    self.pause.add("interrupted")
+                    self._ask(name)
             case RetryDue(name) if state == "RUNNING" and name in self.visits:
                 self.visits[name].due = None
 
@@ -203,6 +208,7 @@ class Ledger:
             assert hook == HOOKS[visit.state]
             assert hook not in visit.done, f"{hook} of {name} was done, and is called again"
             assert visit.result == ""
+            assert not visit.undecided, f"{hook} of {name} is called, and nobody was asked"
             self._check_not_to_rest_before(name)
         assert visit.due is None
         assert not visit.calling
@@ -250,18 +256,31 @@ class Ledger:
         visit, policy = self.visits[record["node"]], record["on_interrupt"]
         assert visit.lost, "reported twice, or what was not interrupted"
         assert record["state"] == visit.state
-        declared: str = self.graph.nodes[record["node"]].on_interrupt
-        if visit.state == "ADVANCE" and declared != "ask":
-            declared = "rerun"
-        assert policy == declared
-        visit.lost = policy == "probe"
+        assert policy == self._policy(record["node"])
+        self._decide(record["node"], policy)
+
+    def _policy(self, name: str) -> str:
+        declared: str = self.graph.nodes[name].on_interrupt
+        advance = self.visits[name].state == "ADVANCE"
+        return "rerun" if advance and declared != "ask" else declared
+
+    def _decide(self, name: str, policy: str) -> None:
+        visit = self.visits[name]
+        visit.lost, visit.undecided = policy == "probe", False
         if policy == "skip":
             visit.result = "passed over"
         elif policy == "ask":
-            self.pause.add("interrupted")
+            self._ask(name)
+
+    def _ask(self, name: str) -> None:
+        self.visits[name].undecided = True
+        self.asked.add(name)
+        self.pause.add("interrupted")
 
     def _rests(self, reason: str) -> None:
         assert self.visits
+        for name in self.asked:
+            self.visits[name].undecided = False
         assert not self._in_flight()
         kind, _, name = reason.replace("breakpoint at the ", "").partition(" ")
         match kind:
@@ -360,6 +379,7 @@ class Ledger:
     def jumped(self, name: str) -> None:
         self.visits, self.jump = {name: Visit()}, ""
         self.arrivals.clear()
+        self.asked.clear()
         self.ending = False
 
     def _in_flight(self) -> set[str]:
