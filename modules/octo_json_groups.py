@@ -35,6 +35,8 @@ def use_orjson() -> None:
     value does better without.
     """
     global _loads, _dumps
+    if _loads is not parse_groups:
+        return
     from functools import partial
 
     import orjson

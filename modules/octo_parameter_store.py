@@ -4,6 +4,9 @@
 stand on this.
 """
 
+# pathlib is slow to load, and a command that reads one value loads this module:
+# ruff: noqa: PTH100, PTH109
+
 from __future__ import annotations
 
 import os
@@ -11,6 +14,7 @@ import os
 from octo_errors import (
     ConflictError,
     InstanceError,
+    ParameterFileError,
     ParameterValueError,
     UsageError,
     did_you_mean,
@@ -54,23 +58,43 @@ def parameter_file(
 
     Raises:
         UsageError: There is no such durability, or a time-out is no number of seconds.
+        ParameterFileError: The directory that is current, where relative paths start, is gone.
     """
-    known_as = (
-        os.path.abspath(path),  # noqa: PTH100  (pathlib is slow to load)
-        os.path.abspath(lock_path),  # noqa: PTH100
-        chosen_durability(durability),
-        chosen_timeout(timeout),
-    )
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        raise ParameterFileError(
+            f"{path}: the current directory is gone", hint="change to one that exists"
+        ) from None
+    safe = _environment(DURABILITY_VARIABLE) if durability is None else durability
+    wait = _environment(TIMEOUT_VARIABLE) if timeout is None else timeout
+    asked_for = here, path, lock_path, safe, wait
+    file = _asked_for.get(asked_for)
+    if file is None:
+        if len(_asked_for) >= MOST_FILES:
+            _asked_for.clear()
+        file = _asked_for[asked_for] = _opened(
+            os.path.abspath(path),
+            os.path.abspath(lock_path),
+            chosen_durability(durability),
+            chosen_timeout(timeout),
+        )
+    return file
+
+
+def _opened(path: str, lock_path: str, durability: str, timeout: float) -> LockedJsonFile:
+    known_as = path, lock_path, durability, timeout
     file = _files.get(known_as)
     if file is None:
         if len(_files) >= MOST_FILES:
             _files.clear()
         file = _files[known_as] = LockedJsonFile(
-            *known_as[:2],
+            path,
+            lock_path,
             counter=(GLOBAL_GROUP, REVISION_KEY),
             defaults=DEFAULT_PARAMETERS,
-            durability=known_as[2],
-            timeout=known_as[3],
+            durability=durability,
+            timeout=timeout,
             may_change=require_known_format,
         )
     return file
@@ -78,6 +102,13 @@ def parameter_file(
 
 MOST_FILES = 64
 _files: dict[tuple[str, str, str, float], LockedJsonFile] = {}
+_asked_for: dict[tuple[str, str, str, str | None, float | str | None], LockedJsonFile] = {}
+"""The same, by what leads to them: a relative path is not made absolute again at each call."""
+
+
+def _environment(name: str) -> str | None:
+    """As `os.environ.get`, which takes three times as long to find out that there is none."""
+    return os.environ[name] if name in os.environ else None  # noqa: SIM401
 
 
 def require_known_format(groups: Mapping[str, Group], path: str) -> None:

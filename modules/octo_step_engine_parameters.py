@@ -7,7 +7,7 @@ is kept whole while many write to it is the business of `octo_lock_json`.
 """
 
 # pathlib is slow to load, and the console command loads this module:
-# ruff: noqa: PTH109, PTH118
+# ruff: noqa: PTH118
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if __name__ == "__main__":  # here, because reading one value needs nothing of w
 
 import os
 
-from octo_errors import ParameterFileError
 from octo_lock_json import LockedJsonFile, Repair, speed_up
 from octo_parameter_schema import (
     DEFAULT_PARAMETERS,
@@ -30,7 +29,6 @@ from octo_parameter_schema import (
     REVISION_KEY,
 )
 from octo_parameter_store import (
-    MOST_FILES,
     UNSET,
     chosen_durability,
     chosen_timeout,
@@ -105,7 +103,6 @@ class octo_step_engine_parameters:
     def __init__(self, *, durability: str | None = None, timeout: float | None = None) -> None:
         self.durability = chosen_durability(durability)
         self.timeout = chosen_timeout(timeout)
-        self._files: dict[tuple[str, str, str], LockedJsonFile] = {}
         speed_up()
 
     def get_default_param_dict(self) -> Parameters:
@@ -228,21 +225,6 @@ class octo_step_engine_parameters:
         sys.stdout.write(display_text(param_dictionary))
 
     def _file(self, file_name: str, lock_file_name: str) -> LockedJsonFile:
-        try:
-            here = os.getcwd()
-        except FileNotFoundError:
-            raise ParameterFileError(
-                f"{file_name}: the current directory is gone", hint="change to one that exists"
-            ) from None
-        known_as = here, file_name, lock_file_name
-        file = self._files.get(known_as)
-        if file is None:
-            if len(self._files) >= MOST_FILES:
-                self._files.clear()
-            file = self._files[known_as] = parameter_file(
-                os.path.join(here, file_name),
-                os.path.join(here, lock_file_name),
-                durability=self.durability,
-                timeout=self.timeout,
-            )
-        return file
+        return parameter_file(
+            file_name, lock_file_name, durability=self.durability, timeout=self.timeout
+        )

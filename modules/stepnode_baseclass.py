@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from octo_parameter_store import increment
-from octo_step_engine_parameters import open_parameters
+from octo_lock_json import LockedJsonFile, speed_up
+from octo_parameter_schema import DEFAULT_PARAMETERS, LOCK_FILE_NAME, PARAMETER_FILE_NAME
+from octo_parameter_store import increment, parameter_file
 
 
 class stepnode_baseclass:
@@ -75,7 +76,8 @@ class stepnode_baseclass:
         Raises:
             ParameterFileError: The parameter file can't be read.
         """
-        return open_parameters(".").read().get(group, {}).get(key, default)
+        known = DEFAULT_PARAMETERS.get(group, {}).get(key, default)
+        return _parameters().look().get(group, {}).get(key, known)
 
     def set(self, group: str, key: str, value: Any) -> None:
         """Give a parameter a value, which may be whatever JSON can hold. It is kept from then on.
@@ -84,7 +86,7 @@ class stepnode_baseclass:
             ParameterError: The value is none for JSON, or the file can't be changed.
             LockTimeoutError: Another process held the file for too long.
         """
-        with open_parameters(".").transaction() as groups:
+        with _parameters().transaction() as groups:
             groups.setdefault(group, {})[key] = value
 
     def increment(self, group: str, key: str, up: bool = True) -> int:
@@ -94,5 +96,10 @@ class stepnode_baseclass:
             ParameterError: The value is no integer, or the file can't be changed.
             LockTimeoutError: Another process held the file for too long.
         """
-        with open_parameters(".").transaction() as groups:
+        with _parameters().transaction() as groups:
             return increment(groups, group, key, 1 if up else -1)
+
+
+def _parameters() -> LockedJsonFile:
+    speed_up()
+    return parameter_file(PARAMETER_FILE_NAME, LOCK_FILE_NAME)
