@@ -165,13 +165,19 @@ def load_library(path: str | Path) -> StepLibrary:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Nearly all that an import makes stays: to look for garbage costs a third more."""
+    """Nearly all that an import makes stays: to look for garbage costs a third more.
+
+    To freeze and unfreeze it counts it as old, so that none of it is looked at right afterwards.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():  # else somebody's own frozen objects would be unfrozen
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
