@@ -52,17 +52,28 @@ def library_hashes(path: str | Path) -> dict[str, str]:
     hashes = {}
     for folder, folders, names in os.walk(root, onerror=_refuse_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = folder[len(root) :].strip(os.sep).replace(os.sep, "/")
         for name in names:
-            if not name.endswith(".py"):
-                continue
-            file = os.path.join(folder, name)  # noqa: PTH118  (2,000 files: several times faster)
-            try:
-                with open(file, "rb") as stream:  # noqa: PTH123
-                    digest = hashlib.sha256(stream.read()).hexdigest()
-            except OSError as error:
-                _refuse_unreadable(error)
-            hashes[file[len(root) :].lstrip(os.sep).replace(os.sep, "/")] = digest
+            if name.endswith(".py"):
+                relative = f"{inside}/{name}" if inside else name
+                hashes[relative] = _sha256(f"{folder}{os.sep}{name}")
     return dict(sorted(hashes.items()))
+
+
+def _sha256(file: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        # `open` asks the system for twice as much, and this is most of what a pin costs.
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            while chunk := os.read(descriptor, 1 << 16):
+                digest.update(chunk)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        error.filename = file  # which a failing read doesn't tell
+        _refuse_unreadable(error)
+    return digest.hexdigest()
 
 
 def _refuse_unreadable(error: OSError) -> NoReturn:
