@@ -150,10 +150,12 @@ class Groups(MutableMapping[str, "dict[str, Any]"]):
         self._open: dict[str, dict[str, Any]] = {}
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        group = self.get(name)
-        if group is None:
+        if name in self._open:
+            return self._open[name]
+        if name not in self._parts:
             raise KeyError(name)
-        return group  # type: ignore[no-any-return]
+        group = self._open[name] = self._before.group(name)
+        return group
 
     def __setitem__(self, name: str, group: dict[str, Any]) -> None:
         self._open[name] = group
@@ -175,19 +177,13 @@ class Groups(MutableMapping[str, "dict[str, Any]"]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The group of this name, or `default`."""
-        group = self._open.get(name)
-        if group is None:
-            if name not in self._parts:
-                return default
-            group = self._open[name] = self._before.group(name)
-        return group
+        return self[name] if name in self._parts else default
 
     def setdefault(self, name: str, default: Any = None) -> Any:
         """The group of this name, which is `default` where there was none."""
-        group = self.get(name)
-        if group is None:
-            group = self[name] = default
-        return group
+        if name not in self._parts:
+            self[name] = default
+        return self[name]
 
     def __repr__(self) -> str:
         return f"Groups({dict(self)!r})"
@@ -207,11 +203,13 @@ class Groups(MutableMapping[str, "dict[str, Any]"]):
         before = self._before.parts
         return self._parts is not before and self._parts != before
 
-    def write_group(self, name: str) -> None:
-        """Write one group again."""
+    def write_group(self, name: str) -> bool:
+        """Write one group that was looked at again; returns whether it has changed."""
         part = _group_text(name, self._open[name])
-        if self._parts[name] != part:
-            self._own_parts()[name] = part
+        if self._parts[name] == part:
+            return False
+        self._own_parts()[name] = part
+        return True
 
     def _own_parts(self) -> dict[str, bytes]:
         if self._parts is self._before.parts:
@@ -234,7 +232,7 @@ def fill_missing(
     """
     for name, values in defaults.items():
         if type(values) is not dict and not isinstance(values, Mapping):
-            raise _no_group(name, values)
+            raise no_group(name, values)
         group = groups.setdefault(name, {})
         if not values.keys() <= group.keys():
             for key, value in values.items():
@@ -265,7 +263,7 @@ def _group_text(name: str, group: dict[str, Any]) -> bytes:
         plain = False
     if not plain:
         if not isinstance(group, dict):
-            raise _no_group(name, group)
+            raise no_group(name, group)
         text = dump_groups(whole)
     return text[len(_BEGIN) : -len(_END)]
 
@@ -283,7 +281,8 @@ def _is_plain(value: Any) -> bool:
     return kind in _PLAIN or (kind is float and value - value == 0.0)
 
 
-def _no_group(name: str, value: object) -> JsonValueError:
+def no_group(name: str, value: object) -> JsonValueError:
+    """The error that a group is no dict."""
     error = JsonValueError(f"a group must be a dict of keys and values, not {value!r:.40}")
     error.path = (name,)
     return error

@@ -30,7 +30,7 @@ import octo_atomic_file
 import octo_json_groups
 from octo_atomic_file import create_file, holds, read_file, replace_file
 from octo_errors import LockFileError, ParameterFileError, ParameterValueError, WaitTimeoutError
-from octo_json_groups import Groups, GroupsText, fill_missing
+from octo_json_groups import Groups, GroupsText, fill_missing, no_group
 from octo_json_strict import JsonTextError, JsonValueError
 from octo_lock import DEFAULT_TIMEOUT, FileLock, held_here
 from octo_spare_file import remove_spare
@@ -111,11 +111,8 @@ class LockedJsonFile:
             ParameterFileError: The file can't be read or understood.
         """
         wanted = self._defaults if defaults is None else defaults
-        known = self._known
         try:
-            if known is None or not holds(self.path, known.source):
-                known = self._current()[0]
-            groups = known.parse()
+            groups = self._newest().parse()
         except FileNotFoundError:
             groups = self._create(wanted)
         try:
@@ -133,10 +130,10 @@ class LockedJsonFile:
             ParameterFileError: The file can't be read or understood.
         """
         try:
-            return Groups(self._current()[0])
+            return Groups(self._newest())
         except FileNotFoundError:
             self._create(self._defaults)
-            return Groups(self._current()[0])
+            return Groups(self._newest())
 
     def transaction(self, defaults: Defaults | None = None) -> Transaction:
         """One read-modify-write: `with file.transaction() as groups: groups[group][key] = value`.
@@ -267,6 +264,12 @@ class LockedJsonFile:
 
     # --- the file ---
 
+    def _newest(self) -> GroupsText:
+        known = self._known
+        if known is not None and holds(self.path, known.source):
+            return known
+        return self._current()[0]
+
     def _current(self) -> tuple[GroupsText, os.stat_result]:
         try:
             data, status = read_file(self.path)
@@ -373,7 +376,9 @@ class LockedJsonFile:
 class Transaction:
     """The block of `LockedJsonFile.transaction`; used once, by one thread."""
 
-    __slots__ = ("_before", "_count", "_defaults", "_file", "_groups", "_is_new", "_like")
+    __slots__ = (
+        *("_before", "_begun_with", "_count", "_defaults", "_file", "_groups", "_is_new", "_like"),
+    )
 
     def __init__(self, file: LockedJsonFile, defaults: Defaults) -> None:
         self._file = file
@@ -422,7 +427,9 @@ class Transaction:
         if file._may_change is not None:
             file._may_change(groups, file.path)
         name, key = file.counter
-        self._count = groups.get(name, {}).get(key, 0)
+        group = groups.get(name, {})
+        self._begun_with = group.copy()
+        self._count = group.get(key, 0)
         return groups
 
     def commit(self) -> None:
@@ -443,10 +450,15 @@ class Transaction:
         """What is to be written, with this write counted; None when nothing is."""
         groups = self._groups
         name, key = self._file.counter
+        group = groups.get(name, {})
         try:
-            if not (groups.write(but=name) or self._is_new or groups.write()):
+            # A value that differs is a change. Where all are equal, the text tells: 1 is no 1.0.
+            changed = groups.write(but=name) or self._is_new or group != self._begun_with
+            if not (changed or (name in groups and groups.write_group(name))):
                 return None
-            group = groups.setdefault(name, {})
+            group = groups.setdefault(name, group)
+            if not isinstance(group, dict):
+                raise no_group(name, group)
             if type(self._count) is not int or group.get(key, self._count) != self._count:
                 raise self._bad_count(group.get(key))
             group[key] = self._count + 1

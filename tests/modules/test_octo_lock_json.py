@@ -218,6 +218,33 @@ def test_the_count_of_the_writes_is_the_stores_own(file: LockedJsonFile, here: P
         groups["a"] = {}
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda group: group.update(n=1.0), '{"revision": 2, "n": 1.0, "list": [[]]}'),
+        (lambda group: group["list"][0].append(1), '{"revision": 2, "n": 1, "list": [[1]]}'),
+        (lambda group: group.update(n=group.pop("n")), '{"revision": 2, "list": [[]], "n": 1}'),
+        (lambda group: group.pop("n"), '{"revision": 2, "list": [[]]}'),
+    ],
+)
+def test_whatever_changes_in_the_group_that_has_the_count_is_written(
+    change: Callable[[dict[str, Any]], Any], expected: str, file: LockedJsonFile, here: Path
+) -> None:
+    (here / "state.json").write_text('{"main": {"revision": 1, "n": 1, "list": [[]]}, "a": {}}')
+    with file.transaction() as groups:
+        change(groups["main"])
+    assert json.dumps(content(here)["main"]) == expected
+
+
+@pytest.mark.parametrize("group", [7, None, "text"])
+def test_the_group_that_has_the_count_must_be_a_dict(group: Any, file: LockedJsonFile) -> None:
+    error = pytest.raises(ParameterValueError, match="group 'main': a group must be a dict")
+    with error, file.transaction() as groups:
+        groups["a"]["n"] = 1
+        groups["main"] = group
+    assert file.read() == {"a": {"n": 0}, "main": {"revision": 1}}
+
+
 def test_what_others_put_into_the_file_stays_there_in_its_order(
     file: LockedJsonFile, here: Path
 ) -> None:
