@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class _Mechanism(Protocol):
+        def try_in_turn(self) -> bool: ...
         def try_lock(self, byte: int) -> bool: ...
         def unlock(self, byte: int) -> None: ...
         def is_free(self, byte: int) -> bool: ...
@@ -55,6 +56,9 @@ DEFAULT_TIMEOUT = 30.0
 
 PATIENCE = 0.01
 """Seconds after which a waiter asks to be let in first."""
+
+LOOK_INTERVAL = 0.001
+"""Seconds between two looks of one process for such a request: they cost as much as the lock."""
 
 COURTESY = 1.0
 """Seconds that newcomers honour such a request; a stopped waiter must not stop everybody."""
@@ -211,9 +215,8 @@ class _LockFile:
         """Take the lock if it is free and nobody waits for it; what fails is left to `lock`."""
         if self._queue.locked() or not self._threads.acquire(False):
             return False
-        lock = self._mechanism
         try:
-            if lock.is_free(_TURNSTILE) and lock.try_lock(_LOCK):
+            if self._mechanism.try_in_turn():
                 self.owner = get_ident()
                 return True
         except OSError:  # closed, perhaps
@@ -237,7 +240,7 @@ class _LockFile:
         try:
             if self.is_closed:  # by the thread that had it before
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            if self._lock_process(deadline):
+            if self._mechanism.try_in_turn() or self._wait_for_process(deadline):
                 self.owner = get_ident()
                 return True
         except BaseException:  # interrupted, and perhaps just after the lock was taken
@@ -275,12 +278,6 @@ class _LockFile:
 
     def __del__(self) -> None:
         self.close()
-
-    def _lock_process(self, deadline: float) -> bool:
-        lock = self._mechanism
-        if lock.is_free(_TURNSTILE) and lock.try_lock(_LOCK):
-            return True
-        return self._wait_for_process(deadline)
 
     def _wait_for_process(self, deadline: float) -> bool:
         """Look again and again, the rarer the longer; at the end once more, whoever is first."""
@@ -411,6 +408,16 @@ class _OpenFileLocks:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._look_at = 0.0  # when to look at the turnstile again
+
+    def try_in_turn(self) -> bool:
+        """Take the lock if nobody has it, nor waits at the turnstile."""
+        now = monotonic()
+        if now >= self._look_at:
+            if not self.is_free(_TURNSTILE):
+                return False
+            self._look_at = now + LOOK_INTERVAL
+        return self.try_lock(_LOCK)
 
     def try_lock(self, byte: int) -> bool:
         try:
@@ -435,6 +442,9 @@ class _FastenersLock:
 
         self._lock = fasteners.InterProcessLock(path)
         self._lock.lockfile = os.fdopen(descriptor, "a", closefd=False)
+
+    def try_in_turn(self) -> bool:
+        return self.try_lock(_LOCK)
 
     def try_lock(self, byte: int) -> bool:
         if byte != _LOCK:
