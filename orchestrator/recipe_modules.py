@@ -74,6 +74,7 @@ class ModulePath:
         self.directories = list(dict.fromkeys(paths))
         self._outlines: dict[str, Outline | ModuleType | LackingError | None] = {}
         self._targets: dict[tuple[str, str], Target | LackingError] = {}
+        self._names: dict[str, list[str]] = {}
 
     # --- looking ---
 
@@ -157,7 +158,9 @@ class ModulePath:
             hint = f"a module is named as it is imported: {bare}"
             return LackingError("module", f"{module!r} is no module", module, (), hint)
         parent, _, _ = module.rpartition(".")
-        names = [f"{parent}.{name}" if parent else name for name in self._names_in(parent)]
+        if parent not in self._names:  # to look through all directories takes long
+            self._names[parent] = self._names_in(parent)
+        names = [f"{parent}.{name}" if parent else name for name in self._names[parent]]
         looked_in = ", ".join(str(each) for each in self.directories[:2])
         hint = f"looked for in {looked_in}, and where {sys.executable} has its packages"
         if _is_project(module.split(".")):

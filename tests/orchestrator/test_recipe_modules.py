@@ -260,6 +260,23 @@ def test_what_cant_be_called_is_told(write: Write) -> None:
         ModulePath(here, here).load("tasks", "LIMIT")
 
 
+def test_the_modules_of_a_place_are_listed_once_however_many_are_missing(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ModulePath(write({}), Path())
+    listed = []
+
+    def listing(folders: object = None) -> Iterator[object]:
+        listed.append(folders)
+        yield from ()
+
+    monkeypatch.setattr(recipe_modules.pkgutil, "iter_modules", listing)
+    for number in range(3):
+        with pytest.raises(LackingError):
+            path.find(f"missing_{number}", "f")
+        assert len(listed) == 2  # the recipe's own directories, and those of Python
+
+
 def test_looking_runs_nothing(write: Write) -> None:
     here = write(
         {
