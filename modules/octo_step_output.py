@@ -10,6 +10,9 @@ the node's name with the first bytes. After a crash within the first moment of a
 are in that file.
 """
 
+# Paths are texts: to join two of them, pathlib needs as long as a hook that does nothing.
+# ruff: noqa: PTH105, PTH118
+
 from __future__ import annotations
 
 import contextlib
@@ -17,7 +20,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -28,6 +31,8 @@ UNATTRIBUTED: Final = ""
 _CHUNK: Final = 64 * 1024
 _FOLLOW_EVERY_S: Final = 0.05
 _IDLE_LOGS: Final = 8
+_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_STEM_LIMIT: Final = 100
 # An open file can't be renamed on Windows, so there a log gets its name at once.
 _CAN_RENAME_OPEN: Final = os.name == "posix"
 OPEN_LOG: Final = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -41,7 +46,7 @@ class NodeLog:
 
     __slots__ = ("blank", "fd", "hooks", "node", "path", "shown")
 
-    def __init__(self, node: str, path: Path, fd: int, shown: int, blank: bool) -> None:
+    def __init__(self, node: str, path: str, fd: int, shown: int, blank: bool) -> None:
         self.node = node
         self.path = path
         self.fd = fd
@@ -60,7 +65,7 @@ class StepOutput:
     """
 
     def __init__(self, directory: Path, sink: Sink | None = None) -> None:
-        self._logs = Path(directory).absolute() / LOG_DIRECTORY_NAME
+        self._logs = str(Path(directory).absolute() / LOG_DIRECTORY_NAME)
         self._sink = sink
         self._lock = threading.RLock()
         self._followed: dict[str, NodeLog] = {}
@@ -99,14 +104,13 @@ class StepOutput:
     def paths(self, log: NodeLog) -> list[str]:
         """Where the log's file is; the last one is where it will be once it has bytes."""
         with self._lock:
-            named = self._logs / log_file_name(log.node)
-            return [str(log.path), str(named)] if log.blank else [str(log.path)]
+            return [log.path, self._path_of(log.node)] if log.blank else [log.path]
 
     def finish(self, log: NodeLog) -> None:
         """Ends a hook's output: all of it has been shown when this returns."""
         with self._lock:
             log.hooks -= 1
-            if self._closed.is_set():
+            if log.node not in self._followed:  # all has been closed
                 return
             self._show_new(log)
             if log.hooks == 0:
@@ -124,6 +128,7 @@ class StepOutput:
                     self._show_new(log)
                 for log in [*self._idle.values(), *self._blanks]:
                     _discard(log)
+                self._followed.clear()
             self._closed.set()
             self._bell.set()
         if self._follower is not None:
@@ -131,31 +136,33 @@ class StepOutput:
 
     def _open(self, node: str) -> NodeLog:
         if node not in self._silent:
-            path = self._logs / log_file_name(node)
-            try:
-                fd = _open_in_logs(path, OPEN_LOG if _CAN_RENAME_OPEN else OPEN_LOG | os.O_CREAT)
+            path = self._path_of(node)
+            if os.access(path, os.F_OK) or not _CAN_RENAME_OPEN:
+                fd = _open_in_logs(path, OPEN_LOG | os.O_CREAT)
                 return NodeLog(node, path, fd, os.fstat(fd).st_size, blank=False)
-            except FileNotFoundError:
-                self._silent.add(node)
+            self._silent.add(node)
         log = self._blanks.pop() if self._blanks else self._make_blank()
         log.node = node
         return log
 
+    def _path_of(self, node: str) -> str:
+        return os.path.join(self._logs, log_file_name(node))
+
     def _make_blank(self) -> NodeLog:
         if not self._blanks_made:
-            for path in self._logs.glob("unfinished-*.log"):  # left when a process was killed
-                if path.stat().st_size == 0:
-                    path.unlink()
+            for left in Path(self._logs).glob("unfinished-*.log"):  # when a process was killed
+                if left.stat().st_size == 0:
+                    left.unlink()
         while True:
             self._blanks_made += 1
-            path = self._logs / f"unfinished-{os.getpid()}-{self._blanks_made}.log"
+            path = os.path.join(self._logs, f"unfinished-{os.getpid()}-{self._blanks_made}.log")
             with contextlib.suppress(FileExistsError):  # last words of one with the same number
                 fd = _open_in_logs(path, OPEN_LOG | os.O_CREAT | os.O_EXCL)
                 return NodeLog("", path, fd, 0, blank=True)
 
     def _rotate(self, log: NodeLog) -> NodeLog:
         os.close(log.fd)
-        log.path.replace(log.path.with_suffix(".1.log"))
+        os.replace(log.path, Path(log.path).with_suffix(".1.log"))
         return self._open(log.node)
 
     def _put_away(self, log: NodeLog) -> None:
@@ -175,10 +182,10 @@ class StepOutput:
         if size == log.shown:
             return
         if log.blank:
-            path = self._logs / log_file_name(log.node)
+            path = self._path_of(log.node)
             log.blank = False
             try:
-                log.path.replace(path)
+                os.replace(log.path, path)
                 log.path = path
             except OSError as exc:  # someone removed the directory while the hook ran
                 _warn(f"the output of {log.node} has no file any more: {exc}")
@@ -206,7 +213,7 @@ class StepOutput:
                 self._bell.clear()
                 self._follower_sleeps = False
             with self._lock:
-                for log in () if self._closed.is_set() else self._followed.values():
+                for log in self._followed.values():
                     self._show_new(log)
 
 
@@ -262,7 +269,7 @@ class ThreadRedirection:
     def __init__(self, output: StepOutput) -> None:
         self._output = output
         self._lock = threading.Lock()
-        self._own = threading.local()
+        self._own = _Own()
         self._redirection = Redirection()
         self._streams: Streams = (_PerThread(self._own, 1), _PerThread(self._own, 2))
         self._running = 0
@@ -286,13 +293,15 @@ class ThreadRedirection:
                 self._redirection.begin(self._shared.fd)
             self._running += 1
             sys.stdout, sys.stderr = self._streams
-        self._own.log, self._own.stream = log, _text_stream(log.fd)
+        self._own.log = log
 
     def end(self) -> None:
         """Output of the calling thread goes where it went before `begin`."""
         log, stream = self._own.log, self._own.stream
-        _flush((stream, stream))
-        del self._own.stream, self._own.log
+        assert log is not None
+        if stream is not None:
+            _flush((stream,))
+        self._own.log = self._own.stream = None
         with self._lock:
             self._running -= 1
             if not self._closed:
@@ -322,22 +331,37 @@ class ThreadRedirection:
             self._shared = None
 
 
+class _Own(threading.local):
+    """What a thread has of its own while it runs a hook: the log, and the stream for it."""
+
+    log: NodeLog | None = None
+    stream: Any = None  # made when the hook first uses it: most print nothing
+
+
 class _PerThread:
     """A stand-in for `sys.stdout`: the stream of the calling thread, else that of the process."""
 
-    def __init__(self, own: threading.local, fd: int) -> None:
+    def __init__(self, own: _Own, fd: int) -> None:
         self._own = own
         self._of_process = _text_stream(fd)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(getattr(self._own, "stream", self._of_process), name)
+        return getattr(self._stream(), name)
 
     def exchange(self, stream: Any) -> Any:
         """Gives the calling thread another stream, unless it is None; returns the one it had."""
-        old = getattr(self._own, "stream", self._of_process)
+        old = self._stream()
         if stream is not None:
             self._own.stream = stream
         return old
+
+    def _stream(self) -> Any:
+        own = self._own
+        if own.stream is None:
+            if own.log is None:
+                return self._of_process
+            own.stream = _text_stream(own.log.fd)
+        return own.stream
 
 
 def log_file_name(node: str) -> str:
@@ -347,21 +371,19 @@ def log_file_name(node: str) -> str:
 
 def file_stem(name: str) -> str:
     """A name as a part of paths: itself where it can be, else what is near it, yet its own."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)[:100]
-    if plain == name:
+    if len(name) <= _STEM_LIMIT and _PLAIN.issuperset(name):
         return name
     import zlib
 
+    plain = "".join(c if c in _PLAIN else "_" for c in name[:_STEM_LIMIT])
     return f"{plain}~{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"
 
 
-def _open_in_logs(path: Path, flags: int) -> int:
+def _open_in_logs(path: str, flags: int) -> int:
     try:
         return os.open(path, flags, 0o666)
     except FileNotFoundError:
-        if not flags & os.O_CREAT:
-            raise
-        path.parent.mkdir(exist_ok=True)
+        Path(path).parent.mkdir(exist_ok=True)
         return os.open(path, flags, 0o666)
 
 
@@ -379,8 +401,8 @@ def _text_stream(fd: int) -> TextIO:
     )
 
 
-def _flush(streams: Streams) -> bool:
-    """Flushes both; False when one of them can't be (closed, detached, or no stream at all)."""
+def _flush(streams: Iterable[Any]) -> bool:
+    """Flushes them; False when one can't be (closed, detached, or no stream at all)."""
     sound = True
     for stream in streams:
         try:
@@ -393,7 +415,7 @@ def _flush(streams: Streams) -> bool:
 def _discard(log: NodeLog) -> None:
     os.close(log.fd)
     if log.shown == 0:
-        log.path.unlink(missing_ok=True)
+        Path(log.path).unlink(missing_ok=True)
 
 
 def _warn(message: str) -> None:
