@@ -23,8 +23,8 @@ from octo_instance_dir import (
     is_instance,
 )
 from octo_instance_setup import reset_instance
+from octo_parameter_schema import GLOBAL_GROUP
 from octo_step_engine import StepEngine
-from octo_step_engine_parameters import GLOBAL_GROUP
 from octo_step_events import read_events
 from octo_step_history import fates, preview_jump
 from octo_step_program import load_program

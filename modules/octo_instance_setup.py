@@ -15,6 +15,7 @@ from octo_errors import InstanceError
 from octo_instance_dir import InstanceDir
 from octo_parameter_schema import (
     ARMED_KEY,
+    DEFAULT_PARAMETERS,
     FORMAT,
     FORMAT_KEY,
     GLOBAL_GROUP,
@@ -22,7 +23,7 @@ from octo_parameter_schema import (
     PARAMETER_FILE_NAME,
     REVISION_KEY,
 )
-from octo_step_engine_parameters import octo_step_engine_parameters, open_parameters
+from octo_parameter_store import parameter_file
 from octo_step_lib import Problem
 from octo_step_program import LibraryProgram, Program, load_program
 
@@ -127,7 +128,7 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
 
 
 def _initial_parameters(path: Path, program: Program) -> dict[str, Any]:
-    data: dict[str, Any] = octo_step_engine_parameters().get_default_param_dict()
+    data = {name: dict(group) for name, group in DEFAULT_PARAMETERS.items()}
     data[GLOBAL_GROUP]["step_engine_instance_path"] = str(path)
     data[GLOBAL_GROUP][FORMAT_KEY] = FORMAT
     program.identify(data)
@@ -148,7 +149,11 @@ def _make_directory(target: Path, program: Program) -> None:
             mode = (building / name).stat().st_mode
             (building / name).chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
         program.pin(building)
-        with open_parameters(building).transaction() as data:
+        # One write, for which it does not pay to load what makes many fast.
+        parameters = parameter_file(
+            str(building / PARAMETER_FILE_NAME), str(building / LOCK_FILE_NAME)
+        )
+        with parameters.transaction() as data:
             data.update(_initial_parameters(target, program))
         if not target.exists():
             building.rename(target)

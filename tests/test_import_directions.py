@@ -32,7 +32,7 @@ ARROWS = {
     "octo_json_groups": "octo_json_strict",
     "octo_lock_json": "octo_atomic_file octo_json_groups octo_lock",
     "octo_parameter_store": "octo_lock_json octo_parameter_schema",
-    "octo_parameters_cli": "octo_parameter_store",
+    "octo_parameters_cli": "octo_parameter_store octo_command_parser",
     "octo_step_engine_parameters": "octo_parameters_cli",
     "stepnode_baseclass": "octo_step_engine_parameters",
     # libraries, and the pure core
@@ -59,7 +59,7 @@ ARROWS = {
     "octo_pin_file": "octo_atomic_file octo_errors",
     "octo_library_pin": "octo_pin_file",
     "octo_step_program": "octo_graph_checks octo_instance_dir octo_library_pin octo_step_hooks",
-    "octo_instance_setup": "octo_step_engine_parameters octo_step_program",
+    "octo_instance_setup": "octo_step_program",
     "octo_step_results": "octo_step_graph octo_step_hooks octo_step_messages",
     "octo_step_engine": "octo_instance_setup octo_step_dependencies octo_step_events"
     " octo_step_executors octo_step_results",
