@@ -340,7 +340,7 @@ class _Checks:
         for name, value in args.items():
             where, spec = (*step.path, "args", name), nested.inputs.get(name)
             if spec is None:
-                hint = self.report.near(name, nested.inputs) or "it has no inputs"
+                hint = self.report.near(name, nested.inputs) if nested.inputs else "it has none"
                 self.report.tell(where, f"{about} has no input {name!r}", hint)
             elif not is_template(value):
                 facts = {"type": spec.type, **spec.model_dump(exclude_unset=True)}

@@ -31,13 +31,16 @@ def check_templates(
     if any("depends_on" in step.broken for step in steps.values()):
         graph = None
     for step, path, text, shift in found:
+        before, key = _Before(step, steps, graph, recipe), str(path[2])
         known = Names(
             inputs=given,
-            results=_Before(step, steps, graph),
+            results=before,
             all_steps=steps,
-            has_item=path[2] != "foreach" and _repeats(step),
+            has_item=key != "foreach" and _repeats(step),
+            remedy=before.remedy,
+            looked_up=report.looked_up,
         )
-        for problem in check_template(text, known, one=path[2] in ("when", "foreach")):
+        for problem in check_template(text, known, key=key):
             column = problem.column - (0 if problem.line_offset else shift)
             place = report.document.text_place(path, problem.line_offset, column)
             message = f"step {step.name!r}: {problem.message}"
@@ -77,9 +80,13 @@ class _Before:
     """The steps whose results a step can name."""
 
     def __init__(
-        self, step: Step, steps: Mapping[str, Step], graph: DependencyGraph | None
+        self,
+        step: Step,
+        steps: Mapping[str, Step],
+        graph: DependencyGraph | None,
+        recipe: Recipe,
     ) -> None:
-        self.step, self.steps, self.graph = step, steps, graph
+        self.step, self.steps, self.graph, self.recipe = step, steps, graph, recipe
 
     def __contains__(self, name: object) -> bool:
         other = self.steps.get(name) if isinstance(name, str) else None
@@ -91,3 +98,23 @@ class _Before:
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self.steps if name in self)
+
+    def remedy(self, name: str) -> str:
+        """What to do so that another step is done before; or why nothing will do."""
+        if name == self.step.name:
+            return "it is this step itself"
+        if self.steps[name].finally_ and not self.step.finally_:
+            return "it is a finally step, which comes last"
+        if self._waits(name, self.step.name):
+            return "it waits for this one"
+        failing = [e.name for e in self.steps.values() if self._leads_here(e)]
+        for each in failing:  # a step that is gone on at waits for nothing else
+            if each == name or self._waits(name, each):
+                return f"it waits for {each!r}, whose failure leads here"
+        return f"add it to depends_on{f' of {failing[0]!r}' if failing else ''}: {name}"
+
+    def _waits(self, step: str, other: str) -> bool:
+        return self.graph is not None and self.graph.depends(step, other)
+
+    def _leads_here(self, step: Step) -> bool:
+        return self.recipe.error_target(step) == self.step.name

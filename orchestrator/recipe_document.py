@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -158,11 +158,15 @@ class Report:
 
     def near(self, word: str, names: Iterable[str]) -> str:
         """The hint for a misspelt name; see `did_you_mean`."""
-        return did_you_mean(word[:200], names) if self._may_look() else ""
+        return self.looked_up(lambda: did_you_mean(word[:200], names))
 
     def near_names(self, word: str, names: Iterable[str]) -> list[str]:
         """The names that a misspelt one may be meant for."""
         return near_names(word[:200], names) if self._may_look() else []
+
+    def looked_up(self, find: Callable[[], str]) -> str:
+        """The hint that `find` gives; empty where there are enough of them."""
+        return find() if self._may_look() else ""
 
     def _may_look(self) -> bool:
         self._hints_left -= 1

@@ -150,8 +150,7 @@ def _plain(value: Any, left: list[int]) -> Any:
     if isinstance(value, Iterable):
         return [_plain(each, left) for each in value]
     if callable(value):
-        name = getattr(value, "__name__", "it")
-        raise TypeError(f"{name} is a method; call it: {name}()")
+        raise TypeError("it is a method, not what that gives: write () behind its name")
     return value
 
 

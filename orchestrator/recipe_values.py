@@ -7,7 +7,7 @@ not defined is an error.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -67,15 +67,25 @@ def is_true(text: str, variables: Mapping[str, Any]) -> bool:
     """
     template = text if is_template(text) else f"{{{{ {text} }}}}"
     if _read(template).expression is None:
-        raise RecipeError(f"condition {_short(text)}: {_NO_EXPRESSION}", hint=_ONE_EXPRESSION)
+        why, hint = _ONE_EXPRESSION["when"]
+        raise RecipeError(f"condition {_short(text)}: {why}", hint=hint)
     value = _rendered(template, variables)
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
     return bool(value)
 
 
-_NO_EXPRESSION = "text around {{ }} makes it a text, which is always true"
-_ONE_EXPRESSION = "write one expression, without braces: inputs.name == 'x'"
+_ONE_EXPRESSION = {
+    "when": (
+        "text around {{ }} makes it a text, which is always true",
+        "write one expression, without braces: inputs.name == 'x'",
+    ),
+    "foreach": (
+        "text around {{ }} makes it a text, which is no list",
+        'write one expression: "{{ inputs.names }}"',
+    ),
+}
+"""Keys of a step that take nothing else: what is wrong with more, and what to do."""
 
 
 def _rendered(text: str, variables: Mapping[str, Any]) -> Any:
@@ -183,7 +193,8 @@ def _undefined(error: UndefinedNameError, variables: Mapping[str, Any]) -> tuple
         there = (str(key) for key in islice(error.of, 1000))  # to compare more takes long
         return f"{owner or 'a mapping'} has no {name!r}", did_you_mean(name, there)
     if error.of is None:
-        return f"null has no {name!r}", "the value before it is null: a step returned nothing"
+        hint = "the value before it is null, as the result of a step that returned nothing is"
+        return f"null has no {name!r}", hint
     return f"{owner or type(error.of).__name__} has no {name!r}", ""
 
 
@@ -218,12 +229,16 @@ class Names:
         results: The steps that are done before.
         all_steps: All steps of the recipe.
         has_item: Whether there is an `item`, and its `index`.
+        remedy: What to do for a step that is not in `results`.
+        looked_up: Gives the hint that a function finds, or none: to find one takes long.
     """
 
     inputs: _Known
     results: _Known
     all_steps: Collection[str]
     has_item: bool = False
+    remedy: Callable[[str], str] = "add it to depends_on: {}".format
+    looked_up: Callable[[Callable[[], str]], str] = lambda find: find()
 
     def variables(self) -> list[str]:
         """The names that stand for themselves."""
@@ -245,11 +260,11 @@ class TemplateProblem(NamedTuple):
     hint: str = ""
 
 
-def check_template(text: str, names: Names, *, one: bool = False) -> list[TemplateProblem]:
+def check_template(text: str, names: Names, *, key: str = "") -> list[TemplateProblem]:
     """What is wrong with a template, without rendering it: it is none, or names what isn't there.
 
     Args:
-        one: It must be a single expression.
+        key: The key of the step that it is for: some take a single expression.
     """
     try:
         tree = _environment.read(text)
@@ -258,8 +273,8 @@ def check_template(text: str, names: Names, *, one: bool = False) -> list[Templa
         return [_problem(text, error.lineno, f"is no template: {_said(error)}", _hint(error))]
     except RecursionError:
         return [TemplateProblem(0, 1, "is no template: it is nested too deeply")]
-    if one and _only_expression(tree) is None:
-        found.append(TemplateProblem(0, 1, _NO_EXPRESSION, _ONE_EXPRESSION))
+    if key in _ONE_EXPRESSION and _only_expression(tree) is None:
+        found.append(TemplateProblem(0, 1, *_ONE_EXPRESSION[key]))
     return sorted(found)
 
 
@@ -270,6 +285,11 @@ def _problem(text: str, place: int, message: str, hint: str = "") -> TemplatePro
 
 _RECIPE = ("name", "directory")
 _METHODS = {"get", "items", "keys", "values"}
+_LACKING = {
+    "inputs": "there is no input {}",
+    "results": "there is no step {}",
+    "recipe": "recipe has no {}",
+}
 
 
 class _Walk:
@@ -305,7 +325,8 @@ class _Walk:
         self, node: nodes.Node, name: str, kind: str, known: Mapping[str, Any]
     ) -> Iterator[TemplateProblem]:
         if name not in known:
-            hint = did_you_mean(name, (each for each in known if each.isidentifier()))
+            words = (each for each in known if each.isidentifier())
+            hint = self.names.looked_up(lambda: did_you_mean(name, words))
             yield _problem(self.text, node.lineno, f"there is no {kind} {name!r}", hint)
 
     def _variable(self, node: nodes.Name) -> Iterator[TemplateProblem]:
@@ -317,7 +338,7 @@ class _Walk:
         else:
             known = {"inputs": self.names.inputs, "results": self.names.all_steps}
             variables = dict.fromkeys(self.names.variables(), ()) | known
-            hint = _near_variable(node.name, variables)
+            hint = self.names.looked_up(lambda: _near_variable(node.name, variables))
         yield self._at(node, f"{node.name!r} is not defined", hint)
 
     def _member(self, node: nodes.Node, group: str) -> Iterator[TemplateProblem]:
@@ -330,19 +351,18 @@ class _Walk:
         if name in known[group] or (isinstance(node, nodes.Getattr) and name in _METHODS):
             return
         self.told.add((group, name))
-        message, hint = f"{group} has no {name!r}", ""
+        message = _LACKING[group].format(repr(name))
         if group == "results" and name in self.names.all_steps:
             message = f"step {name!r} may not be done before this one"
-            hint = f"add it to depends_on: {name}"
-        elif group == "results":
-            message = f"there is no step {name!r}"
-            hint = _near_step(name, self.names.all_steps)
-        elif group == "inputs":
-            message = f"there is no input {name!r}"
-            hint = did_you_mean(name, self.names.inputs) or "the recipe has no inputs"
-        else:
-            hint = did_you_mean(name, _RECIPE)
-        yield self._at(node, message, hint)
+        yield self._at(node, message, self.names.looked_up(lambda: self._way_out(group, name)))
+
+    def _way_out(self, group: str, name: str) -> str:
+        if group == "results":
+            is_step = name in self.names.all_steps
+            return self.names.remedy(name) if is_step else _near_step(name, self.names.all_steps)
+        if group == "inputs":
+            return did_you_mean(name, self.names.inputs) or "the recipe has no inputs"
+        return did_you_mean(name, _RECIPE)
 
     def _at(self, node: nodes.Node, message: str, hint: str) -> TemplateProblem:
         place = node.lineno

@@ -10,7 +10,7 @@ import pytest
 
 from octo_errors import RecipeError
 from orchestrator.recipe_check import MOST_CYCLES, CheckedRecipe, check_recipe
-from orchestrator.recipe_document import in_order
+from orchestrator.recipe_document import Report, in_order
 from tests.support import MakeLibrary
 
 TASKS = """\
@@ -259,6 +259,38 @@ steps:
         f"steps:\n- {{name: a, {CALL}, args: ['{{{{ results.b }}}}']}}\n- {{name: b, {CALL}}}",
         *("2:67", "step 'b' may not be done before this one", "add it to depends_on: b"),
     ),
+    (
+        f"steps:\n- {{name: a, {CALL}, args: ['{{{{ results.a }}}}']}}",
+        *("2:67", "step 'a' may not be done before this one", "it is this step itself"),
+    ),
+    (
+        f"steps:\n- {{name: a, {CALL}, args: ['{{{{ results.b }}}}']}}\n"
+        f"- {{name: b, {CALL}, depends_on: a}}",
+        *("2:67", "step 'b' may not be done before this one", "it waits for this one"),
+    ),
+    (
+        f"steps:\n- {{name: a, {CALL}, args: ['{{{{ results.b }}}}']}}\n"
+        f"- {{name: b, {CALL}, finally: true}}",
+        *("2:67", "step 'b' may not be done before this one", "a finally step, which comes last"),
+    ),
+    (
+        f"""\
+steps:
+- {{name: a, {CALL}, args: ['{{{{ results.c }}}}']}}
+- {{name: b, {CALL}, on_error: {{go_to: a}}}}
+- {{name: c, {CALL}}}
+""",
+        *("2:67", "step 'c' may not be done before this one", "depends_on of 'b': c"),
+    ),
+    (
+        f"""\
+steps:
+- {{name: a, {CALL}, args: ['{{{{ results.c }}}}']}}
+- {{name: b, {CALL}, on_error: {{go_to: a}}}}
+- {{name: c, {CALL}, depends_on: b}}
+""",
+        *("2:67", "step 'c' may not be done before", "it waits for 'b', whose failure leads here"),
+    ),
 ]
 
 
@@ -317,6 +349,17 @@ def test_of_many_circles_ten_are_told(check: CheckText) -> None:
     found = check.problems(f"steps:\n{steps}")
     assert len(found) == MOST_CYCLES
     assert all("steps wait for each other: a" in each for each in found)
+
+
+def test_the_nearest_names_of_many_mistakes_are_looked_up_for_some(check: CheckText) -> None:
+    steps = "".join(
+        f"- {{name: s{n}, {CALL}, args: ['{{{{ inputs.size_{n} }}}} {{{{ results.s_{n} }}}}']}}\n"
+        for n in range(100)
+    )
+    told = check(f"inputs: {{size: 1}}\nsteps:\n{steps}").problems
+    assert len(told) == 200
+    assert 0 < sum(bool(each.hint) for each in told) <= Report.MOST_HINTS
+    assert not any("has no inputs" in each.hint for each in told)
 
 
 def test_of_a_long_circle_the_first_and_the_last_are_named(check: CheckText) -> None:

@@ -270,7 +270,7 @@ def test_the_modules_of_a_place_are_listed_once_however_many_are_missing(
         listed.append(folders)
         yield from ()
 
-    monkeypatch.setattr(recipe_modules.pkgutil, "iter_modules", listing)
+    monkeypatch.setattr("pkgutil.iter_modules", listing)
     for number in range(3):
         with pytest.raises(LackingError):
             path.find(f"missing_{number}", "f")

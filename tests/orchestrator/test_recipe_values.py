@@ -164,12 +164,13 @@ def test_mappings_of_any_kind_come_out_as_json_has_them() -> None:
         ("{{ flag }}", "'flag' is not defined", "did you mean 'inputs.flag'?"),
         ("{{ load.rows }}", "'load' is not defined", "did you mean 'results.load'?"),
         ("x {{ env.HOM }}", "env has no 'HOM'", "did you mean 'HOME'?"),
-        ("{{ results['my-step'].rows }}", "null has no 'rows'", "a step returned nothing"),
+        ("{{ results['my-step'].rows }}", "null has no 'rows'", "a step that returned nothing"),
         ("{{ results.load.row }}", "a mapping has no 'row'", "did you mean 'rows'?"),
         ("{{ inputs.l[5] }}", "list has no '5'", ""),
         ("{{ inputs.s + 1 }}", "can only concatenate str", ""),
         ("{{ 1 / 0 }}", "division by zero", ""),
-        ("{{ inputs.keys }}", "keys is a method; call it: keys()", ""),
+        ("{{ inputs.keys }}", "it is a method, not what that gives: write ()", ""),
+        ("{{ 'a{}'.format }}", "it is a method, not what that gives: write ()", ""),
         ("{{ 1 + }}", "character 8: unexpected 'end of print statement'", "{% raw %}"),
         ("{{ 1 | nofilter }}", "No filter named 'nofilter'", ""),
         ("{% macro f() %}{% endmacro %}", "templates of recipes have no macro", ""),
@@ -274,11 +275,10 @@ def test_a_name_is_told_once() -> None:
 
 
 def test_where_one_expression_is_wanted_others_are_told() -> None:
-    assert check_template("{{ inputs.alpha }}", NAMES, one=True) == []
-    found = check_template("{{ inputs.alpha }} == 1", NAMES, one=True)
-    assert [each.message for each in found] == [
-        "text around {{ }} makes it a text, which is always true"
-    ]
+    for key, why in (("when", "which is always true"), ("foreach", "which is no list")):
+        assert check_template("{{ inputs.alpha }}", NAMES, key=key) == []
+        found = check_template("{{ inputs.alpha }} == 1", NAMES, key=key)
+        assert [each.message for each in found] == [f"text around {{{{ }}}} makes it a text, {why}"]
 
 
 @given(st.integers(0, 3), st.integers(0, 20), st.sampled_from(["{{ foo }}", "{{ 1|foo }}"]))
