@@ -85,7 +85,7 @@ def build_graph(
     graph = StepGraph(made, starts[0])
     checks.reachability(graph, starts, chosen=first is not None)
     checks.choices(graph)
-    checks.joins(graph, first_is_known=len(starts) == 1)
+    checks.joins(graph, first_is_known=len(starts) == 1 and made[starts[0]].active)
     return (None if _any_error(problems) else graph), problems
 
 

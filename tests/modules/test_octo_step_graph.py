@@ -352,6 +352,12 @@ def test_a_chosen_first_node_must_exist_and_be_active() -> None:
     assert "'a' is to be the first node, and is not active" in only_problem(off, first="a").message
 
 
+def test_nothing_is_concluded_from_a_first_node_that_is_not_active() -> None:
+    off = declare("off", ["join"], active_node_step_bool=0)
+    circle = [declare("join", ["back"], join_all_bool=1), declare("back", ["join"])]
+    assert "is not active" in only_problem(off, *circle, first="off").message
+
+
 # --- reachability ---------------------------------------------------------------------------------
 
 
