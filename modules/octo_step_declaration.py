@@ -51,9 +51,9 @@ def is_step_name(name: object) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see Node
 class NodeDeclaration:
-    """A step node as its author wrote it.
+    """A step node as its author wrote it; it does not change.
 
     Attributes:
         module: The name of the `step_node_*` module that holds the node.

@@ -32,8 +32,11 @@ def item_of(name: str) -> tuple[str, int]:
 
 # --- the model ------------------------------------------------------------------------------------
 
+# Nodes and arrows don't change. They are not `frozen`, as such a one takes four times as long to
+# make, which was a quarter of the time to check a large graph.
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Arrow:
     """A directed edge. `active` is what its dict says; whether it is open also takes its target.
 
@@ -50,7 +53,7 @@ class Arrow:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Node:
     """A step node.
 
