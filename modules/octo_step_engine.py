@@ -147,13 +147,13 @@ class StepEngine:
             max_steps: Rest when so many nodes were left.
             until: Rest before this node is entered.
             fresh: Put an old run away first.
-            retry_failed: Go on with a run that has failed, too: what failed is tried again.
+            retry_failed: What failed is tried again, whether the run has ended by that or not.
         """
         with self.instance.run_lock():
             if fresh:
                 self._put_away()
             with self._session(Limits(max_steps=max_steps, until=until)) as session:
-                if retry_failed and session.run.state == "COMPLETE_ERROR":
+                if retry_failed and session.run.has_failed:
                     session.reopen()
                 if until is not None:
                     _known(until, session.graph)

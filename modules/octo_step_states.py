@@ -5,7 +5,7 @@
     engine  INACTIVE -> STARTUP -> RUNNING -> COMPLETE_SUCCESS | COMPLETE_ERROR
             (a run that rests goes from RUNNING to INACTIVE, and starts from there again; so does
             a run that has ended, when it is told to jump to a node, and one that has failed when
-            it is opened again; STARTUP is never saved)
+            it is opened again, which may be before it has ended; STARTUP is never saved)
     step    INACTIVE -> ENTER -> EXECUTE -> ADVANCE -> EXIT -> JUMP -> INACTIVE
 
 In the parameter file, the groups `active_steps` and `join_arrivals` are the engine's own record of
@@ -35,7 +35,7 @@ from octo_parameter_schema import (
     JUMP_PENDING,
     PROGRESS_GROUP,
 )
-from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, self_arrow_key
+from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, item_of, self_arrow_key
 
 _T = TypeVar("_T")
 _NAMED = 5  # so many nodes are named in a hint
@@ -65,6 +65,7 @@ ENGINE_MOVES = (
     ("jump", "RUNNING", "RUNNING"),
     ("jump", "COMPLETE_SUCCESS", "INACTIVE"),
     ("jump", "COMPLETE_ERROR", "INACTIVE"),
+    ("reopen", "INACTIVE", "INACTIVE"),
     ("reopen", "COMPLETE_ERROR", "INACTIVE"),
 )
 
@@ -238,6 +239,14 @@ class RunState:
     def finished(self) -> bool:
         """Has the run ended, well or not?"""
         return self.state.startswith("COMPLETE_")
+
+    @property
+    def has_failed(self) -> bool:
+        """Has anything failed for which nothing else was performed? The run may go on still."""
+        if self.finished or self.ending:
+            return self.state != "COMPLETE_SUCCESS"
+        failed = [token.node for token in self.tokens.values() if token.failed]
+        return any(item_of(name)[0] not in self.passed_over for name in failed)
 
     @property
     def begun(self) -> bool:

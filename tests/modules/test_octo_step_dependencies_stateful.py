@@ -592,10 +592,12 @@ class RunsByDependency(RuleBasedStateMachine):
         self.ledger.jumped(name)
         self.engine_comes(random_limits(dice), [])
 
-    @precondition(lambda self: self.machine.state.state == "COMPLETE_ERROR")
+    @precondition(lambda self: self.machine.state.has_failed)
     @rule(dice=DICE)
     def what_failed_is_tried_again(self, dice: Random) -> None:
+        self.ledger.engine_is_gone(Limits())
         state = RunState.load(self.saved, self.graph)
+        assert state.has_failed
         state.reopen(self.graph)
         self.saved = saved(state, self.graph, self.now)
         self.ledger.reopened()

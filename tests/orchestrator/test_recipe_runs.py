@@ -101,6 +101,26 @@ def test_what_failed_is_tried_again_and_nothing_else(place: Place) -> None:
     assert len(place.log()) == 6
 
 
+@pytest.mark.parametrize("options", [[], ["--continue-on-error"]])
+def test_what_had_failed_before_a_kill_is_tried_again_at_once(
+    place: Place, options: list[str]
+) -> None:
+    place.recipe(
+        work("a", "until", "there", "a"),
+        work("b", "hold", "b"),
+        note("c", "depends_on: [a, b]"),
+    )
+
+    def failed() -> bool:
+        return bool("b" in place.log() and place.parameters().get("a", {}).get("last_error"))
+
+    place.killed_when(failed, "r.yaml", *options)
+    place.write("there", "")
+    place.go("b")
+    assert place.run("r.yaml", "--resume", *options).returncode == 0
+    assert sorted(place.log()) == ["a", "a", "b", "b", "c"]
+
+
 def test_on_interrupt_of_a_step_is_heeded(place: Place) -> None:
     place.recipe(work("a", "hold", "a", more="on_interrupt: ask"), note("b", "depends_on: a"))
     place.killed_when(place.log, "r.yaml")
