@@ -1,5 +1,7 @@
 """What goes into the step machine and what comes out: events, and instructions. Plain data."""
 
+# Nobody changes them. They are not frozen, as to make a frozen one takes four times as long.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -8,12 +10,12 @@ from typing import Any
 # --- events: what happened ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Started:
     """The run begins or goes on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HookDone:
     """A hook succeeded.
 
@@ -33,7 +35,7 @@ class HookDone:
     items: list[Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HookFailed:
     """A hook failed; `error` is the short text, `chance` a random number from 0 to 1."""
 
@@ -43,14 +45,14 @@ class HookFailed:
     chance: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HookInterrupted:
     """A hook was broken off by the user; its state is to be performed again."""
 
     node: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HookRefused:
     """A hook was not called, for a reason that is not the node's, such as a full disk."""
 
@@ -58,7 +60,7 @@ class HookRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProbeAnswered:
     """`step_probe` said whether the interrupted hook had done its work; None: it failed."""
 
@@ -66,35 +68,35 @@ class ProbeAnswered:
     answer: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RetryDue:
     """The back-off of a node is over. Means nothing if the node isn't waiting any more."""
 
     node: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PauseRequested:
     """The run is to rest as soon as nothing is in flight."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StopRequested:
     """The run is to end without success as soon as nothing is in flight."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JumpRequested:
     """The run is to leave all that is active, as soon as nothing is in flight, and go on there."""
 
     node: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tick:
     """Nothing new: go on with the tokens that are `ready`."""
 
@@ -117,7 +119,7 @@ Event = (
 # --- instructions: what to do ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallHook:
     """Call a hook, for at most `timeout_s` seconds; its result comes back as an event."""
 
@@ -127,14 +129,14 @@ class CallHook:
     own_process: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """Write an event into the log."""
 
     event: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SetResult:
     """How a node's step went: `SUCCESS`, `SKIPPED` or `ERROR` with the short error text.
 
@@ -147,7 +149,7 @@ class SetResult:
     output: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SetItems:
     """The items for which a node is to be performed."""
 
@@ -155,14 +157,14 @@ class SetItems:
     items: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rest:
     """Nothing is in flight: the run rests, and can go on later."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish:
     """Nothing is in flight: the run has ended."""
 

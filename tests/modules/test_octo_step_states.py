@@ -71,6 +71,7 @@ def test_the_engine_starts_up_runs_and_ends_well_or_not() -> None:
         ("jump", "RUNNING", "RUNNING"),
         ("jump", "COMPLETE_SUCCESS", "INACTIVE"),
         ("jump", "COMPLETE_ERROR", "INACTIVE"),
+        ("reopen", "INACTIVE", "INACTIVE"),
         ("reopen", "COMPLETE_ERROR", "INACTIVE"),
     }
 
