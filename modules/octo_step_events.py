@@ -34,6 +34,7 @@ ROTATED_FILES: Final = 4
 
 _TAIL: Final = 64 * 1024
 _CUT_TEXT_LIMIT: Final = 500
+_LINE: Final = orjson.OPT_APPEND_NEWLINE
 
 Event = dict[str, Any]
 
@@ -83,7 +84,7 @@ class EventLog:
             {"ts": ts, "run_id": run_id, "seq": seq, **event}
             for seq, event in enumerate(events, self._seq + 1)
         ]
-        data = b"".join([_line(record) for record in records])
+        data = _lines(records)
         if self._size and self._size + len(data) > ROTATE_AT:
             self._rotate()
         self._write(data)
@@ -184,8 +185,8 @@ class EventLog:
         second = int(now)
         if second != self._second:
             self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return f"{self._second_text}{int((now - second) * 1e6):06d}Z"
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.%%06dZ", time.gmtime(second))
+        return self._second_text % int((now - second) * 1e6)
 
 
 def read_events(directory: Path, *, last: int | None = None) -> Iterator[Event]:
@@ -295,11 +296,11 @@ def _seq_at_end_of(path: Path) -> int:
     return seq
 
 
-def _line(record: Event) -> bytes:
+def _lines(records: list[Event]) -> bytes:
     try:
-        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        return b"".join([orjson.dumps(record, None, _LINE) for record in records])
     except TypeError:  # orjson's error for what it can't encode, bad strings included
-        return orjson.dumps(_plain(record), option=orjson.OPT_APPEND_NEWLINE)
+        return b"".join([orjson.dumps(_plain(record), None, _LINE) for record in records])
 
 
 def _plain(value: Any) -> Any:

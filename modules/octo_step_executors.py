@@ -228,6 +228,12 @@ class Executor(ABC):
             self._handle = self._directory
         os.chdir(self._handle)
 
+    def _return_to_directory(self) -> None:
+        try:  # noqa: SIM105  (done after every hook; `suppress` would cost as much as the call)
+            os.chdir(self._handle)
+        except OSError:
+            pass
+
     def _leave_directory(self) -> None:
         with contextlib.suppress(OSError):
             os.chdir(self._came_from)
@@ -281,8 +287,7 @@ class SerialExecutor(Executor):
             result = interrupted(call, monotonic() - begun)
         self._redirection.end()
         self._output.finish(log)
-        with contextlib.suppress(OSError):
-            os.chdir(self._handle)
+        self._return_to_directory()
         return result
 
     def _break_off(self) -> None:
@@ -349,8 +354,7 @@ class ThreadExecutor(Executor):
         result = self._objects.perform(call.node, call.hook)
         self._redirection.end()
         if not self._closed:
-            with contextlib.suppress(OSError):
-                os.chdir(self._handle)
+            self._return_to_directory()
         return result
 
     def _done(self, call: HookCall, result: HookResult) -> None:
