@@ -70,8 +70,11 @@ class Choices:
         performed, policy = self._performed(compiled), self._policy()
         chosen = {}
         for name, node in nodes.items():
-            left_out = {} if name in performed else {"active_node_step_bool": 0}
-            chosen[name] = {**node, **policy, **left_out}
+            chosen[name] = {**node, **policy}
+            if name not in performed:
+                chosen[name]["active_node_step_bool"] = 0
+                if self._names_way_out(name, compiled):  # then no failure leads there
+                    del chosen[name]["error_arrow_key"]
         if not any(node.get("active_node_step_bool", 1) for node in chosen.values()):
             raise UsageError("no step is left to be performed", hint="choose others")
         return {**compiled, "step_node_graph_dict": chosen}
@@ -79,6 +82,12 @@ class Choices:
     def _names(self) -> dict[str, Collection[str]]:
         from_step = (self.from_step,) if self.from_step else ()
         return {"--only": self.only, "--skip": self.skip, "--from-step": from_step}
+
+    def _names_way_out(self, step: str, compiled: Mapping[str, Any]) -> bool:
+        """Whether the step that is gone on at when `step` has failed is asked for by its name."""
+        key = compiled["step_node_graph_dict"][step].get("error_arrow_key")
+        arrow = compiled["step_arrow_graph_dict"][step].get(key, {})
+        return arrow.get("arrow_step_name_string") in {*self.only, self.from_step}
 
     def _performed(self, compiled: Mapping[str, Any]) -> set[str]:
         nodes = compiled["step_node_graph_dict"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,13 @@ from typing import Any, Final
 from octo_errors import InstanceError, RecipeError, UsageError
 from octo_instance_dir import InstanceDir, is_instance
 from octo_instance_setup import make_instance, reset_instance
-from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP
+from octo_parameter_schema import (
+    ARMED_KEY,
+    GLOBAL_GROUP,
+    ITEM_RESULTS_KEY,
+    ITEMS_KEY,
+    RESULT_KEY,
+)
 from octo_step_engine import StepEngine
 from octo_step_events import EventLog
 from octo_step_graph import StepGraph, item_of
@@ -21,6 +27,8 @@ from orchestrator.recipe_choices import Choices, steps_from
 from orchestrator.recipe_inputs import required, resolve_inputs
 from orchestrator.recipe_pin import PIN_FILES, PinnedRecipe, pin_recipe
 from orchestrator.recipe_program import (
+    LEFT_OUT_KEY,
+    RECIPE_GROUP,
     Inputs,
     RecipeProgram,
     load_program,
@@ -141,15 +149,33 @@ class Continuation:
             run = self._state(dict(data))
             self.new.identify(data)
             run.store(data, self.new.graph, time.time())
+            self._keep_what_is_left_out(run, data)
+            self._drop_results(run, data)
             run_id = data[GLOBAL_GROUP].get("run_id", "")
         durability = instance.parameters.durability
         log = EventLog(instance.path, durability=durability, run_id=run_id)
         log.append({"event": "program_changed", "compiled": self.new.pinned.file_name})
         log.close()
 
+    def _keep_what_is_left_out(self, run: RunState, data: MutableMapping[str, Any]) -> None:
+        """Steps that are left out count as done: remember those that are."""
+        nodes = self.new.graph.nodes
+        done = [name for name in self.new.graph.named(run.done) if not nodes[name].active]
+        if done:
+            data[RECIPE_GROUP][LEFT_OUT_KEY] = done
+
+    def _drop_results(self, run: RunState, data: MutableMapping[str, Any]) -> None:
+        """What is to be done again has no result until then."""
+        over = {*self.new.graph.named(run.done), *run.tokens}
+        for name, task in self.new.compiled["steps"].items():
+            if name not in over and task["type"] != "step_node":  # whose group is the node's own
+                for key in (RESULT_KEY, ITEMS_KEY, ITEM_RESULTS_KEY):
+                    data.get(name, {}).pop(key, None)
+
     def _state(self, data: dict[str, Any]) -> RunState:
         run = RunState.load(data, self.old.graph)
-        return carried_over(run, self.old.graph, self.new.graph, self.again)
+        left_out = data[RECIPE_GROUP].get(LEFT_OUT_KEY, ())
+        return carried_over(run, self.old.graph, self.new.graph, self.again, left_out)
 
 
 def instance_to_resume(place: Path) -> InstanceDir:
@@ -233,10 +259,19 @@ def _inputs_again(pinned: PinnedRecipe, before: Inputs, given: Given) -> Inputs:
 
 
 def carried_over(
-    run: RunState, old: StepGraph, new: StepGraph, again: Collection[str] = ()
+    run: RunState,
+    old: StepGraph,
+    new: StepGraph,
+    again: Collection[str] = (),
+    left_out: Collection[str] = (),
 ) -> RunState:
-    """The state of a run of one graph, for another: what has the same name, is the same."""
-    done = [name for name in old.named(run.done) if old.nodes[name].active]
+    """The state of a run of one graph, for another: what has the same name, is the same.
+
+    Args:
+        again: The steps that are to be done again.
+        left_out: The steps that are done, and that the old graph leaves out.
+    """
+    done = [name for name in old.named(run.done) if old.nodes[name].active or name in left_out]
     run.done = new.bits(name for name in done if name in new.nodes and name not in again)
     run.tokens = {
         name: token
@@ -256,7 +291,7 @@ def carried_over(
         run.jump_target = ""
     if run.state == "COMPLETE_ERROR":
         run.reopen(new)
-    elif run.finished and (again or _has_more(old, new)):
+    elif run.finished and (again or _has_more(run, old, new)):
         run.move("jump")
         run.undo((), new)
     if again:
@@ -267,7 +302,7 @@ def carried_over(
     return run
 
 
-def _has_more(old: StepGraph, new: StepGraph) -> bool:
-    """Whether there are steps that the old graph had not, or left out."""
-    before = {name for name, node in old.nodes.items() if node.active}
+def _has_more(run: RunState, old: StepGraph, new: StepGraph) -> bool:
+    """Whether there are steps that the old graph had not, or left out when they were not done."""
+    before = {name for name, node in old.nodes.items() if node.active} | set(new.named(run.done))
     return any(node.active and name not in before for name, node in new.nodes.items())

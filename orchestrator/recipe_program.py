@@ -3,7 +3,8 @@
 An instance keeps the recipe that it was made of (see `recipe_pin`), and in its parameter file:
 
     recipe    its name and file, where the run was started, the name of the file with the compiled
-              recipe, the choices of the run, and which inputs are secret
+              recipe, the choices of the run, which inputs are secret, and which of the steps that are
+              left out are done
     inputs    their values; `***` where the value is secret
 
 Secret values are in memory alone: whoever goes on with a run has to give them again, unless they
@@ -36,6 +37,8 @@ from orchestrator.search_path import ROOTS
 EXECUTOR: Final = "threads"
 """Where steps run, unless the recipe or the user says otherwise."""
 RECIPE_GROUP: Final = "recipe"
+LEFT_OUT_KEY: Final = "done_and_left_out"
+"""In the group of the recipe: the steps that are done, and that the run leaves out now."""
 INPUTS_GROUP: Final = "inputs"
 
 WORKER_MODULE: Final = "orchestrator.recipe_worker"
@@ -283,6 +286,8 @@ def _recipe_in(groups: Mapping[str, Any], place: Path) -> dict[str, Any]:
     for key, wanted in _KINDS_IN_GROUP.items():
         if not isinstance(about, dict) or not isinstance(about.get(key), wanted):
             raise _edited(place, key)
+    if not isinstance(about.get(LEFT_OUT_KEY, []), list):
+        raise _edited(place, LEFT_OUT_KEY)
     return dict(about)
 
 

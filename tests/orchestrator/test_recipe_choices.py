@@ -52,6 +52,26 @@ def test_a_step_that_is_switched_off_stays_so() -> None:
     assert performed(Choices(only=("a", "b")), recipe) == ["a"]
 
 
+def test_a_step_that_is_asked_for_waits_for_no_failure_of_one_that_is_left_out() -> None:
+    recipe = compiled(
+        {"a": [], "b": [], "out": []},
+        a={"error_arrow_key": "on_error"},
+        b={"error_arrow_key": "on_error"},
+    )
+    for name in ("a", "b"):
+        recipe["step_arrow_graph_dict"][name]["on_error"] = {"arrow_step_name_string": "out"}
+    ways = {}
+    for choices in (
+        Choices(only=("out",)),
+        Choices(from_step="out"),
+        Choices(only=("a", "out")),
+        Choices(skip=("a",)),
+    ):
+        nodes = choices.apply(recipe)["step_node_graph_dict"]
+        ways[choices] = [name for name, node in nodes.items() if "error_arrow_key" in node]
+    assert list(ways.values()) == [[], [], ["a"], ["a", "b"]]
+
+
 def test_how_steps_are_tried_goes_before_what_they_say() -> None:
     recipe = compiled({"a": [], "b": []}, a={"max_retries": 5, "timeout_seconds": 9.0})
     nodes = Choices(step_timeout=1.5, max_retries=0, retry_delay=0.0).apply(recipe)[

@@ -62,6 +62,17 @@ def test_what_was_left_out_was_not_done(tmp_path: Path) -> None:
     assert done(carried_over(run, old, new), new) == {"a"}
 
 
+def test_what_was_done_before_it_was_left_out_is_done(tmp_path: Path) -> None:
+    old = graph(tmp_path, step("a"), step("b", enabled=False), step("c", enabled=False))
+    new = graph(tmp_path, step("a"), step("b"), step("c"))
+    for again, left in (([], {"a", "b"}), (["b"], {"a"})):
+        run = RunState(done=old.bits(["a", "b", "c"]), state="COMPLETE_SUCCESS")
+        run = carried_over(run, old, new, again, left_out=["b"])
+        assert (done(run, new), run.state) == (left, "INACTIVE")
+    run = RunState(done=old.bits(["a", "b", "c"]), state="COMPLETE_SUCCESS")
+    assert carried_over(run, old, new, left_out=["b", "c"]).finished
+
+
 def test_active_steps_stay_active_where_they_still_can_be(tmp_path: Path) -> None:
     old = graph(
         tmp_path,
@@ -148,6 +159,7 @@ def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
         ("compiled", ".octo_step_engine_recipe.no.json"),
         ("choices", []),
         ("choices", {"onlyy": ["a"]}),
+        ("done_and_left_out", 5),
     ],
 )
 def test_a_group_that_was_edited_wrongly_is_told(tmp_path: Path, key: str, value: object) -> None:

@@ -274,6 +274,31 @@ def test_from_step_performs_again_what_comes_after(place: Place) -> None:
     assert place.log() == [*before, "b", "c"]
 
 
+def test_steps_that_are_done_stay_so_while_they_are_left_out(place: Place) -> None:
+    place.recipe(note("a"), work("b", "until", "there", "b", more="depends_on: a"), note("c"))
+    assert place.run("r.yaml", "--continue-on-error").returncode == 1
+    assert sorted(place.log()) == ["a", "b", "c"]
+    assert place.run("r.yaml", "--resume", "--only", "c").returncode == 0
+    place.write("there", "")
+    assert place.run("r.yaml", "--resume", "--skip", "c").returncode == 0
+    assert sorted(place.log()) == ["a", "b", "b", "c"]
+
+
+def test_a_step_that_is_done_again_has_no_result_of_before(place: Place) -> None:
+    place.write(
+        "mine.py", "def made():\n    text = open('is').read()\n    return int(text or 1 / 0)\n"
+    )
+    made = "name: made, module: mine, function: made, on_error: continue"
+    told = "name: told, module: work, function: note, depends_on: made"
+    place.recipe(made, f"{told}, args: ['{{{{ results.made }}}}']")
+    place.write("is", "1")
+    assert place.run("r.yaml").returncode == 0
+    place.write("is", "")
+    assert place.run("r.yaml", "--resume", "--from-step", "made").returncode == 0
+    assert place.log() == ["1", "None"]
+    assert "result" not in place.parameters()["made"]
+
+
 def test_inputs_stay_as_they_were_given(place: Place) -> None:
     head = "inputs: {who: {type: string}}"
     place.recipe(work("a", "until", "there", "{{ inputs.who }}"), head=head)

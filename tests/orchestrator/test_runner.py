@@ -234,6 +234,14 @@ def test_a_way_out_that_is_left_out_is_none(place: Place) -> None:
     assert place.log() == ["it", "it", "b"]
 
 
+def test_a_way_out_that_is_asked_for_by_its_name_is_performed(place: Place) -> None:
+    place.recipe(note("a", "on_error: {go_to: b}"), note("b"), note("c", "depends_on: b"))
+    for words, performed in ((["--only", "b"], ["b"]), (["--from-step", "b"], ["b", "c"])):
+        assert place.run("r.yaml", *words).returncode == 0
+        assert place.log() == performed
+        (place.path / "log.txt").unlink()
+
+
 def test_continue_on_error_performs_what_does_not_depend_on_the_failure(place: Place) -> None:
     place.recipe(
         work("a", "fail", "a"),
