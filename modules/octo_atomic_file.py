@@ -24,7 +24,7 @@ import os
 import stat
 import time
 
-from octo_spare_file import SPARE_SUFFIX, count_replacement, keep_as_spare, rewrite_spare
+from octo_spare_file import Spare, close_quietly
 
 TYPE_CHECKING = False  # as in typing, which is slow to load too
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
                 data += more
         return data, status
     finally:
-        _close(descriptor)
+        close_quietly(descriptor)
 
 
 def open_regular(path: str, flags: int) -> int:
@@ -79,7 +79,7 @@ def _opened_regular(path: str, flags: int) -> tuple[int, os.stat_result]:
         if kind != stat.S_IFREG:
             raise _not_regular(path, _KINDS.get(kind, "no regular file"))
     except OSError:
-        _close(descriptor)
+        close_quietly(descriptor)
         raise
     return descriptor, status
 
@@ -102,11 +102,16 @@ def holds(path: str, data: bytes) -> bool:
     except OSError:
         return False
     finally:
-        _close(descriptor)
+        close_quietly(descriptor)
 
 
 def replace_file(
-    path: str, data: bytes, like: os.stat_result | None, *, sync: bool, often: bool = False
+    path: str,
+    data: bytes,
+    like: os.stat_result | None,
+    *,
+    sync: bool,
+    spare: Spare | None = None,
 ) -> None:
     """Put a file with this content in the place of `path`, or where nothing is.
 
@@ -119,29 +124,19 @@ def replace_file(
         data: What it shall hold.
         like: The file whose mode and owner it shall have; None: what the umask says.
         sync: Return only when it is on disk, where it survives a loss of power.
-        often: It is replaced again and again: with `prepare_exchange`, a spare is kept.
+        spare: Of a file that is replaced again and again: with `prepare_exchange`, it is used.
     """
-    replace = _replace_often if often else _replace
-    if not sync:
-        replace(path, data, like, sync)
-        return
-    directory = _open_directory(path)
+    directory = _open_directory(path) if sync else None
     try:
-        replace(path, data, like, sync)
+        if spare is None or not spare.count_replacement() or _exchange is None or like is None:
+            _replace(path, data, like, sync)
+        elif not (spare.rewrite(data, like, sync=sync) and _exchange(spare.name, path)):
+            _replace(path, data, like, sync, spare)
         if directory is not None:
             sync_descriptor(directory)
     finally:
         if directory is not None:
-            _close(directory)
-
-
-def _replace_often(path: str, data: bytes, like: os.stat_result | None, sync: bool) -> None:
-    if not count_replacement(path) or _exchange is None or like is None:
-        _replace(path, data, like, sync)
-        return
-    written = rewrite_spare(path, data, like, sync=sync)
-    if not (written and _exchange(path + SPARE_SUFFIX, path)):
-        _replace(path, data, like, sync, keep=True)
+            close_quietly(directory)
 
 
 def _replace(
@@ -149,9 +144,9 @@ def _replace(
     data: bytes,
     like: os.stat_result | None,
     sync: bool,
-    keep: bool = False,
+    spare: Spare | None = None,
 ) -> None:
-    """Make a new file and put it in place; the old one is removed, or kept as a spare."""
+    """Make a new file and put it in place; the old one is removed, or kept as its spare."""
     temporary = path + TEMPORARY_SUFFIX
     descriptor = _create(temporary, 0o666 if like is None else stat.S_IMODE(like.st_mode))
     try:
@@ -163,13 +158,13 @@ def _replace(
                 sync_descriptor(descriptor)
         finally:
             os.close(descriptor)
-        if (sync and not keep) or _exchange is None or not _exchange(temporary, path):
+        if (sync and spare is None) or _exchange is None or not _exchange(temporary, path):
             _rename(temporary, path)
             return
     except BaseException:
         _remove(temporary)
         raise
-    if not (keep and keep_as_spare(temporary, path)):
+    if spare is None or not spare.keep(temporary):
         _remove(temporary)  # the old file, after the exchange
 
 
@@ -196,7 +191,7 @@ def create_file(path: str, data: bytes) -> bool:
     except OSError:
         return False
     finally:
-        _close(descriptor)
+        close_quietly(descriptor)
     return True
 
 
@@ -324,14 +319,6 @@ def _rename(source: str, target: str) -> None:
             time.sleep(0.001)
         else:
             return
-
-
-def _close(descriptor: int) -> None:
-    """Close a descriptor that has served: the data is where it belongs, whatever is said now."""
-    try:
-        os.close(descriptor)
-    except OSError:
-        pass
 
 
 def _remove(path: str) -> None:

@@ -33,7 +33,7 @@ from octo_errors import LockFileError, ParameterFileError, ParameterValueError, 
 from octo_json_groups import Groups, GroupsText, fill_missing, no_group
 from octo_json_strict import JsonTextError, JsonValueError
 from octo_lock import DEFAULT_TIMEOUT, FileLock, held_here
-from octo_spare_file import remove_spare
+from octo_spare_file import Spare
 
 TYPE_CHECKING = False  # as in typing, which is slow to load too
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class LockedJsonFile:
         self._may_change = may_change
         self._defaults: Defaults = {} if defaults is None else defaults
         self._lock = FileLock(lock_path, timeout)
+        self._spare = Spare(self.path)
         self._known: GroupsText | None = None  # the version that was read or written last
         self._copied_at = 0.0  # when the safety copy was written, as far as this object knows
 
@@ -186,7 +187,7 @@ class LockedJsonFile:
             LockTimeoutError, LockFileError, ParameterFileError: as `transaction`.
         """
         with self._lock:
-            remove_spare(self.path)
+            self._spare.remove()
             if self.durability == "power":
                 return
             try:
@@ -270,9 +271,12 @@ class LockedJsonFile:
             return known
         return self._current()[0]
 
-    def _current(self) -> tuple[GroupsText, os.stat_result]:
+    def _current(
+        self, read: tuple[bytes, os.stat_result] | None = None
+    ) -> tuple[GroupsText, os.stat_result]:
+        """The version that the file holds, which is `read` where it was read already."""
         try:
-            data, status = read_file(self.path)
+            data, status = read_file(self.path) if read is None else read
         except FileNotFoundError:
             self._require_directory()
             raise
@@ -313,7 +317,7 @@ class LockedJsonFile:
             power = self.durability == "power"
             if not power and self._copy_is_old():
                 replace_file(self.safety_copy, data, like, sync=True)
-            replace_file(self.path, data, like, sync=power, often=True)
+            replace_file(self.path, data, like, sync=power, spare=self._spare)
         except OSError as error:
             raise self._unusable("written", error) from error
 
@@ -389,7 +393,7 @@ class Transaction:
         file._lock.acquire()
         try:
             try:
-                text, status = file._current()
+                text, status = file._current(file._spare.read_file())
             except FileNotFoundError:
                 return self.begin(_EMPTY, None, is_new=True)
             return self.begin(text, status, is_new=False)

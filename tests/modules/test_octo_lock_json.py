@@ -258,11 +258,15 @@ def test_what_others_put_into_the_file_stays_there_in_its_order(
     ]
 
 
+@pytest.mark.parametrize("writes", [1, 20])
 def test_a_change_by_another_is_seen_though_nothing_but_the_bytes_tells(
-    file: LockedJsonFile, here: Path
+    writes: int, file: LockedJsonFile, here: Path
 ) -> None:
     """In place, of the same length, with the times put back: inode, size and time are the same."""
     path = here / "state.json"
+    for number in range(writes):
+        with file.transaction() as groups:
+            groups["a"]["n"] = 1 + number % 2
     with file.transaction() as groups:
         groups["a"]["n"] = 1
     status = path.stat()

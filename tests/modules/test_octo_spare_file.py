@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import octo_atomic_file
 import octo_spare_file
 from octo_atomic_file import prepare_exchange, read_file, replace_file
-from octo_spare_file import SPARE_SUFFIX, WORTHWHILE
+from octo_spare_file import SPARE_SUFFIX, WORTHWHILE, Spare
 from tests.modules.parameter_support import Python
 
 pytestmark = pytest.mark.skipif(
@@ -21,18 +22,20 @@ pytestmark = pytest.mark.skipif(
 WRITER = f"""
 import os
 from octo_atomic_file import prepare_exchange, read_file, replace_file
+from octo_spare_file import Spare
 prepare_exchange()
+kept = Spare(os.path.abspath("state.json"))
 for number in range({WORTHWHILE + 3}):
-    status = read_file("state.json")[1]
-    replace_file(os.path.abspath("state.json"), b"new", status, sync=False, often=True)
+    replace_file(kept.path, b"new", read_file(kept.path)[1], sync=False, spare=kept)
 """
 
 
+spares: dict[Path, Spare] = {}
+
+
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def path(tmp_path: Path) -> Iterator[Path]:
     """A file that this process has replaced often enough to keep a spare."""
-    monkeypatch.setattr(octo_spare_file, "_replaced", {})
-    monkeypatch.setattr(octo_spare_file, "_kept", set())
     prepare_exchange()
     path = tmp_path / "state.json"
     path.write_text("made by hand")
@@ -40,14 +43,22 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         assert not spare(path).exists()
         put(path, f"version {number}")
     yield path
+    spares.clear()
 
 
 def put(path: Path, text: str, *, sync: bool = False) -> None:
-    replace_file(str(path), text.encode(), read_file(str(path))[1], sync=sync, often=True)
+    """Replace as the store does."""
+    kept = spares.setdefault(path, Spare(str(path)))
+    status = (kept.read_file() or read_file(str(path)))[1]
+    replace_file(str(path), text.encode(), status, sync=sync, spare=kept)
 
 
 def spare(path: Path) -> Path:
     return path.with_name(path.name + SPARE_SUFFIX)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def names(path: Path) -> set[str]:
@@ -61,6 +72,75 @@ def test_two_files_take_turns(path: Path, sync: bool) -> None:
         put(path, text, sync=sync)
         assert path.read_text() == text
         assert {path.stat().st_ino, spare(path).stat().st_ino} == files
+
+
+def test_who_is_alone_with_a_file_opens_neither_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError
+
+    put(path, "one")
+    put(path, "the other")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", fail)
+        for text in ("new", "", "longer"):
+            put(path, text)
+            assert spares[path].read_file() == (text.encode(), path.stat())
+    assert path.read_text() == "longer"
+
+
+def test_when_another_replaces_the_file_it_is_seen_and_nothing_is_left_open(path: Path) -> None:
+    put(path, "one")
+    put(path, "the other")
+    own, other = spares[path], Spare(str(path))
+    for number in range(WORTHWHILE + 2):
+        text = f"by another {number}"
+        replace_file(str(path), text.encode(), path.stat(), sync=False, spare=other)
+        assert path.read_text() == text
+    before = open_files()
+    assert own.read_file() is None
+    assert open_files() == before - 2
+    files = {path.stat().st_ino, spare(path).stat().st_ino}
+    for number in range(3):
+        put(path, f"own {number}")
+        text = f"by another {number}"
+        replace_file(str(path), text.encode(), path.stat(), sync=False, spare=other)
+        assert own.read_file() is None
+        assert path.read_text() == text
+    assert files == {path.stat().st_ino, spare(path).stat().st_ino}  # both get leases
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_has_neither_open_and_removes_nothing(path: Path) -> None:
+    put(path, "one")
+    put(path, "the other")
+    ends = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ends[1])
+        os.read(ends[0], 1)
+        octo_spare_file.remove_all()
+        os._exit(0)
+    os.close(ends[0])
+    files = {path.stat().st_ino, spare(path).stat().st_ino}
+    for text in ("while", "it", "lives"):
+        put(path, text)
+    os.close(ends[1])
+    assert os.waitpid(child, 0)[1] == 0
+    assert files == {path.stat().st_ino, spare(path).stat().st_ino}
+
+
+def test_a_spare_that_is_forgotten_is_removed_and_closed(path: Path) -> None:
+    gc.collect()  # what earlier tests left open
+    before = open_files()
+    put(path, "one")
+    put(path, "the other")
+    assert open_files() == before + 2
+    spares.clear()
+    gc.collect()
+    assert open_files() == before
+    assert names(path) == {path.name}
 
 
 def test_with_sync_the_spare_is_on_disk_before_it_gets_the_name_and_the_name_before_the_end(
