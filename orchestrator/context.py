@@ -25,7 +25,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy, deepcopy
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -78,8 +78,8 @@ class Context:
 
     def named(self, who: str) -> Context:
         """The same data and subscribers, for changes that `who` makes."""
-        other = copy(self)
-        other._who = who
+        other = Context.__new__(Context)  # as `copy` does, which takes longer than a short step
+        vars(other).update(vars(self), _who=who)
         return other
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Final
 
 from orchestrator.recipe_secrets import Masker, MaskingStream
@@ -71,8 +71,7 @@ class _MaskedBytes(io.RawIOBase):
         self._text.write(self._decoder.decode(b"", final=True))
 
 
-@contextmanager
-def masked_output(masker: Masker, *, own_process: bool) -> Iterator[None]:
+def masked_output(masker: Masker, *, own_process: bool) -> AbstractContextManager[None]:
     """Mask what is written while the block runs.
 
     Args:
@@ -82,13 +81,8 @@ def masked_output(masker: Masker, *, own_process: bool) -> Iterator[None]:
             thread where threads have streams of their own.
     """
     if not masker:
-        yield
-    elif own_process:
-        with _masked_descriptors(masker):
-            yield
-    else:
-        with _masked_streams(masker):
-            yield
+        return nullcontext()
+    return _masked_descriptors(masker) if own_process else _masked_streams(masker)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class RecipeStep:
         self._step = name
         self._task = task
         self._number = number
-        self._fixed = not _has_template([task.get(key) for key in ("args", "command", "success")])
+        self._fixed = not any(map(_has_template, map(task.get, ("args", "command", "success"))))
         when = task.get("when", True)
         self._when_of_item = "foreach" in task and bool(_ITEM.search(str(when)))
 
@@ -104,8 +104,7 @@ class RecipeStep:
             return self._kept(result)
 
     def _telling(self, usage: Usage | None = None) -> _Telling:
-        place = f"{self._environment.compiled['source']}:{self._task['line']}"
-        return _Telling(self._environment, place, usage)
+        return _Telling(self._environment, self._task["line"], usage)
 
     # --- what the step is for ---
 
@@ -233,9 +232,11 @@ class RecipeStep:
 
     def _kept(self, result: StepResult) -> StepResult:
         """The result as it can be kept; what can't be is told, and no failure."""
+        if result.value is None:
+            return result
         if reason := why_not_kept(result.value):
             result.facts["result_not_kept"], result.value = reason, None
-        elif result.value is not None:
+        else:
             result.value = self._environment.masker.mask_value(result.value)
         return result
 
@@ -337,15 +338,14 @@ class _Telling:
     Ctrl-C alone goes through.
 
     Args:
-        place: Where the step is in the recipe: told of what is wrong with the recipe itself.
+        line: Where the step is in the recipe: told of what is wrong with the recipe itself.
     """
 
-    def __init__(self, environment: RunEnvironment, place: str, usage: Usage | None) -> None:
-        self._place = place
-        masker = environment.masker
-        self._mask = masker.mask_text
-        self._output = masked_output(masker, own_process=environment.own_process)
+    def __init__(self, environment: RunEnvironment, line: int, usage: Usage | None) -> None:
+        self._environment = environment
+        self._line = line
         self._usage = usage
+        self._output = masked_output(environment.masker, own_process=environment.own_process)
 
     def __enter__(self) -> None:
         self._output.__enter__()
@@ -363,11 +363,13 @@ class _Telling:
         if isinstance(error, StepFailure):  # told already
             text, lines, facts = str(error), error.traceback, {**facts, **error.facts}
         elif isinstance(error, RecipeError):
-            told = f"{error.message} (the step is in {self._place})"
+            source = self._environment.compiled["source"]
+            told = f"{error.message} (the step is in {source}:{self._line})"
             text, lines = str(RecipeError(told, hint=error.hint)), ""
         else:
             text, lines = error_text(error), users_traceback(error, trace)
-        raise StepFailure(self._mask(text), self._mask(lines), facts) from None
+        mask = self._environment.masker.mask_text
+        raise StepFailure(mask(text), mask(lines), facts) from None
 
 
 class _Lookup(Mapping[str, Any]):
@@ -425,6 +427,6 @@ def _as_text(value: Any) -> str:
 def _has_template(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_has_template, value.values()))
-    return is_template(value) or (
-        isinstance(value, list | tuple) and any(map(_has_template, value))
-    )
+    if isinstance(value, list | tuple):
+        return any(map(_has_template, value))
+    return is_template(value)
