@@ -43,7 +43,7 @@ class CheckedRecipe:
     """A recipe and all that is wrong with it.
 
     Attributes:
-        recipe: What is right of it; None where that isn't even a step.
+        recipe: What is right of it; None where there is no list of steps.
         problems: Also those of the recipes that it nests, each with its own file.
         order: The steps' names as a serial run performs them; only where nothing is wrong.
         nodes: Of each step that is a node of a library: the library's path, and what it declares.
@@ -292,14 +292,23 @@ class _Checks:
                 return count > 0
             first, second = cycle[0], cycle[1]
             step = self.steps[first]
-            where: tuple[str | int, ...] = (*step.path, "depends_on")
             if second in step.depends_on:
-                where = (*where, step.depends_on.index(second))
+                where, hint = (*step.path, "depends_on", step.depends_on.index(second)), ""
             else:
-                where = (*self.steps[second].path, "on_error", "go_to")
-            self.report.tell(where, f"steps wait for each other: {_way(cycle)}")
+                where, hint = (*self.steps[second].path, "on_error", "go_to"), self._leads(second)
+            self.report.tell(where, f"steps wait for each other: {_way(cycle)}", hint)
             rest[first].remove(second)
         return True
+
+    def _leads(self, step: str) -> str:
+        """Where the failure of a step leads, if it doesn't say that itself."""
+        if self.steps[step].on_error is not None:
+            return ""
+        target = self.recipe.error_target(self.steps[step])
+        return (
+            f"the failure of {step!r} leads to {target!r}, as defaults say:"
+            f" give {step!r} an on_error of its own"
+        )
 
     # --- recipes in recipes -----------------------------------------------------------------------
 

@@ -37,7 +37,9 @@ def input_mistake(spec: Mapping[str, Any], value: object) -> str:
         return ""
     name = spec.get("type", "any")
     if name in TYPES and not is_kind(value, TYPES[name]):
-        return f"must be {KINDS[TYPES[name]][0]}, and is {kind_of(value)}"
+        is_shown = name == "integer" and type(value) is float and not spec.get("secret")
+        shown = str(value) if is_shown else kind_of(value)
+        return f"must be {KINDS[TYPES[name]][0]}, and is {shown}"
     choices = spec.get("choices")
     if choices is None or any(value == each and type(value) is type(each) for each in choices):
         return ""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError, core_schema
 
 from octo_errors import nearest_hint
@@ -42,7 +43,7 @@ def _one_of(*kinds: type) -> _Kind:
     def check(value: Any) -> Any:
         if not any(is_kind(value, kind) for kind in kinds):
             hint = _FLAGS.get(value.lower(), "") if kinds == (bool,) and type(value) is str else ""
-            raise _wrong(f"must be {expected}, and is {kind_of(value)}", hint)
+            raise _wrong(f"must be {expected}, and is {_shown(value)}", hint)
         return value
 
     types = [KINDS[kind][1] for kind in kinds]
@@ -55,10 +56,8 @@ def _number(kind: type, expected: str, **limits: float) -> _Kind:
     least, most = limits.get("minimum", -math.inf), limits.get("maximum", math.inf)
 
     def check(value: Any) -> Any:
-        if not is_kind(value, kind):
-            raise _wrong(f"must be {expected}, and is {kind_of(value)}")
-        if not (least <= value <= most and value > above):
-            raise _wrong(f"must be {expected}, and is {value}")
+        if not is_kind(value, kind) or not (least <= value <= most and value > above):
+            raise _wrong(f"must be {expected}, and is {_shown(value)}")
         return value
 
     return _Kind(check, type=KINDS[kind][1], **limits)
@@ -78,6 +77,16 @@ def _short(value: object) -> str:
     return repr(value[:60]) if isinstance(value, str) else kind_of(value)
 
 
+def _shown(value: object) -> str:
+    return str(value) if type(value) in (int, float) else kind_of(value)
+
+
+def _refuse_null(value: Any) -> Any:
+    if value is None:
+        raise _wrong("must be a mapping, and is null", "take the key away where there is nothing")
+    return value
+
+
 def _check_names(value: Any) -> list[str]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list):
@@ -89,17 +98,23 @@ def _check_names(value: Any) -> list[str]:
 
 
 def _check_on_error(value: Any) -> Any:
-    target = value.get("go_to") if isinstance(value, dict) and len(value) == 1 else None
-    if value not in ("fail", "continue") and not isinstance(target, str):
-        hint = nearest_hint(value, ("fail", "continue")) if isinstance(value, str) else ""
-        raise _wrong(f"must be fail, continue or {{go_to: STEP}}, and is {_short(value)}", hint)
-    return value
+    if value in ("fail", "continue"):
+        return value
+    if isinstance(value, dict) and value.keys() == {"go_to"} and isinstance(value["go_to"], str):
+        return value
+    shown, words = _short(value), [value] if isinstance(value, str) else []
+    if isinstance(value, dict):
+        words = [key for key in value if key != "go_to"]
+        shown = f"a mapping with {words[0]!r}" if words else "a mapping without the name of a step"
+    hint = nearest_hint(words[0], ("fail", "continue", "go_to")) if words else ""
+    raise _wrong(f"must be fail, continue or {{go_to: STEP}}, and is {shown}", hint)
 
 
 _name_schema = {"type": "string"}
 Name = Annotated[str, _one_of(str)]
 Text = Annotated[str | None, _one_of(str)]
-Written = Annotated[str | None, _Kind(_one_of(str).check, type=["string", "number", "boolean"])]
+_WRITTEN = ["string", "number", "boolean", "null"]
+Written = Annotated[str | None, _Kind(_one_of(str).check, type=_WRITTEN)]
 """Text as it is written, also where it looks like a number (see `Metadata`)."""
 Flag = Annotated[bool, _one_of(bool)]
 Whole = Annotated[int | None, _one_of(int)]
@@ -136,5 +151,10 @@ InputType = Annotated[
 ]
 Values = Annotated[list[Any] | None, _one_of(list)]
 TextOrList = Annotated[str | list[Any] | None, _one_of(str, list)]
+WrittenOrList = Annotated[
+    str | list[Any] | None, _Kind(_one_of(str, list).check, type=[*_WRITTEN, "array"])
+]
 TextOrFlag = Annotated[str | bool | None, _one_of(str, bool)]
+NotNull = BeforeValidator(_refuse_null)
+"""With a model that may be missing: null is no value of it."""
 Arguments = Annotated[dict[str, Any] | list[Any] | None, _one_of(dict, list)]

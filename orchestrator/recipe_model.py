@@ -6,7 +6,7 @@ key to judge is checked by `recipe_check`.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -22,6 +22,7 @@ from orchestrator.recipe_kinds import (
     InputType,
     Name,
     Names,
+    NotNull,
     OnError,
     OnInterrupt,
     Positive,
@@ -34,6 +35,7 @@ from orchestrator.recipe_kinds import (
     Values,
     Whole,
     Written,
+    WrittenOrList,
 )
 
 __all__ = [
@@ -82,7 +84,7 @@ class Metadata(_Part):
     description: Written = Field(None, description="What the recipe does.")
     author: Written = Field(None, description="Who wrote it.")
     tester: Written = Field(None, description="Who performs the test.")
-    tags: TextOrList = Field(None, description="Words to find it by.")
+    tags: WrittenOrList = Field(None, description="Words to find it by.")
 
 
 class Input(_Part):
@@ -182,7 +184,9 @@ class Step(_Attempts):
     )
     foreach_limit: Positive = Field(None, description="How many items at once. Default: all.")
     description: Text = Field(None, description="What the step does.")
-    success: Success | None = Field(None, description="What must be true after it.")
+    success: Annotated[Success | None, NotNull] = Field(
+        None, description="What must be true after it."
+    )
     finally_: Flag = Field(
         False,
         alias="finally",
@@ -201,14 +205,16 @@ class Recipe(_Part):
     format: Whole = Field(
         1, description="The version of this format: 1.", json_schema_extra={"const": 1}
     )
-    metadata: Metadata | None = Field(None, description="What the recipe is.")
-    test_meta: Metadata | None = Field(None, description="Another name of `metadata`.")
+    metadata: Annotated[Metadata | None, NotNull] = Field(None, description="What the recipe is.")
+    test_meta: Annotated[Metadata | None, NotNull] = Field(
+        None, description="Another name of `metadata`."
+    )
     inputs: dict[str, Input] = Field({}, description="Values that the recipe is started with.")
     defaults: Defaults = Field(
         default_factory=lambda: Defaults.model_validate({}),
         description="What holds for every step.",
     )
-    steps: list[Step] = Field(description="What is to be done.", min_length=1)
+    steps: list[Step] = Field(description="What is to be done.", json_schema_extra={"minItems": 1})
 
     def ordered_steps(self) -> list[Step]:
         """The steps by `idx`, or by their place where it is missing; finally steps come last."""
@@ -245,8 +251,8 @@ PartT = TypeVar("PartT", bound=_Part)
 def parse_model(document: Document) -> tuple[Recipe | None, list[Problem]]:
     """The recipe of a document, and all that is wrong with its shape.
 
-    A value that is wrong is left out, so that the rest can be checked, too: see `broken`. There is
-    no recipe where there is no step left.
+    A value that is wrong is left out, so that the rest can be checked, too: see `broken`; also a
+    step of which nothing can be made. There is no recipe where there is no list of steps.
     """
     problems = list(document.problems)
     return _Reader(document, Report(document, problems)).recipe(), problems
@@ -275,8 +281,8 @@ class _Reader:
         steps = given.get("steps")
         if isinstance(steps, list):
             given["steps"] = list(filter(None, map(self._step, range(len(steps)), steps)))
-            if steps and not given["steps"]:
-                return None
+            if not steps:
+                self.report.tell(("steps",), "steps must be a list of at least one")
         return self._part(Recipe, given, (), "")
 
     def _as_written(self, key: str, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -381,9 +387,8 @@ def _keys(kind: type[_Part], where: Path) -> list[str]:
 
 
 def _plain_words(error: Any) -> str:
-    expected = {"list_type": "a list", "too_short": "a list of at least one"}
-    is_wrong = "" if error["type"] == "too_short" else f", and is {kind_of(error['input'])}"
-    return f"must be {expected.get(error['type'], 'a mapping')}{is_wrong}"
+    expected = "a list" if error["type"] == "list_type" else "a mapping"
+    return f"must be {expected}, and is {kind_of(error['input'])}"
 
 
 # --- for editors ----------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 An instance keeps the recipe that it was made of (see `recipe_pin`), and in its parameter file:
 
     recipe    its name and file, where the run was started, the name of the file with the compiled
-              recipe, the choices of the run, which inputs are secret, and which of the steps that are
-              left out are done
+              recipe, the choices of the run, which inputs are secret, and which of the steps that
+              are left out are done
     inputs    their values; `***` where the value is secret
 
 Secret values are in memory alone: whoever goes on with a run has to give them again, unless they

@@ -66,8 +66,8 @@ def _holds(value: dict[str, Any]) -> str:
     if value.get("properties"):
         return f"`{{{', '.join(f'{key}: ...' for key in value['properties'])}}}`"
     kinds = value.get("type", [])
-    if kinds == ["string", "number", "boolean"]:
-        return "text, as it is written"
+    if kinds[:4] == ["string", "number", "boolean", "null"]:
+        return f"text{' or list' if 'array' in kinds else ''}, as it is written"
     if isinstance(kinds, list) and len(kinds) > 3:
         return "a value alone"
     words = " or ".join(WORDS[each] for each in ([kinds] if isinstance(kinds, str) else kinds))

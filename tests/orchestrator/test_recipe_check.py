@@ -105,12 +105,15 @@ MISTAKES = [
     ("steps: [{name: a, type: recipe}]", "1:9", "step 'a': a recipe step needs recipe", ""),
     (f"steps: [{{name: a, {CALL}, command: ls}}]", "1:54", "command is for shell steps", ""),
     (f"steps: [{{name: a, {CALL}, retries: 1.5}}]", "1:54", "retries must be a whole", ""),
+    (f"steps: [{{name: a, {CALL}, idx: 1.5}}]", "1:54", "a whole number, and is 1.5", ""),
     (f"steps: [{{name: a, {CALL}, retries: -1}}]", "1:54", "0 or more, and is -1", ""),
     (f"steps: [{{name: a, {CALL}, timeout: '60'}}]", "1:54", "timeout must be a number", ""),
     (f"steps: [{{name: a, {CALL}, timeout: 0}}]", "1:54", "above 0, and is 0", ""),
     (f"steps: [{{name: a, {CALL}, retry_jitter: 2}}]", "1:54", "a number from 0 to 1", ""),
     (f"steps: [{{name: a, {CALL}, on_error: contniue}}]", "1:54", "on_error must", "'continue'"),
     (f"steps: [{{name: a, {CALL}, on_error: ignore}}]", "1:54", "on_error must be fail", ""),
+    (f"steps: [{{name: a, {CALL}, on_error: {{goto: a}}}}]", "1:54", "with 'goto'", "'go_to'?"),
+    (f"steps: [{{name: a, {CALL}, on_error: {{go_to: 5}}}}]", "1:54", "without the name", ""),
     (f"steps: [{{name: a, {CALL}, enabled: no}}]", "1:54", "true or false", "write false"),
     (f"steps: [{{name: a, {CALL}, on_interrupt: rreun}}]", "1:54", "one of rerun", "'rerun'?"),
     (f"steps: [{{name: a, {CALL}, args: 5}}]", "1:54", "args must be a mapping or a list", ""),
@@ -175,6 +178,16 @@ steps:
 - {{name: b, {CALL}, on_error: {{go_to: a}}}}
 """,
         *("3:59", "steps wait for each other: a -> b -> a", ""),
+    ),
+    (
+        f"""\
+defaults: {{on_error: {{go_to: b}}}}
+steps:
+- {{name: a, {CALL}}}
+- {{name: b, {CALL}}}
+- {{name: c, {CALL}, depends_on: b}}
+""",
+        *("5:3", "each other: b -> c -> b", "as defaults say: give 'c' an on_error of its own"),
     ),
     # --- what they call ---
     ("steps: [{name: a, module: taks, function: two}]", "1:19", "no module 'taks'", "'tasks'?"),
@@ -333,6 +346,16 @@ def test_all_mistakes_are_told_at_once_and_what_is_right_is_kept(check: CheckTex
     assert checked.recipe is not None
     assert [step.name for step in checked.recipe.steps][-1] == "good"
     assert {each.line for each in checked.problems} == {place + 2 for place in range(len(steps))}
+
+
+def test_mistakes_of_the_head_are_told_where_no_step_is_right(check: CheckText) -> None:
+    found = check.problems("stesp: 1\ninputs: {n: {type: integer, default: x}}\nsteps: [{}, 5]")
+    assert [each.split(": ")[0] for each in found] == [
+        "r.yaml:1:1",
+        "r.yaml:2:29",
+        "r.yaml:3:9",
+        "r.yaml:3:13",
+    ]
 
 
 def test_a_problem_is_told_in_the_file_that_was_given(check: CheckText) -> None:

@@ -133,10 +133,20 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "both": {"type": "any", "env": "OCTO_NOWHERE"},
         "kind": {"type": "string", "default": "a", "choices": ["a", "b"]},
     }
-    given = ["naem=x", "count=many", "loud=yes", "files=a,b", "table=a", "name", "kind=c"]
+    given = [
+        "naem=x",
+        "count=many",
+        "count=1.5",
+        "loud=yes",
+        "files=a,b",
+        "table=a",
+        "name",
+        "kind=c",
+    ]
     assert problems(specs, *given, files=[file]) == [
         "--set: there is no input 'naem'\n  did you mean 'name'?",
         "--set: input 'count' must be a whole number, and is 'many'",
+        "--set: input 'count' must be a whole number, and is 1.5",
         "--set: input 'loud' must be true or false, and is 'yes'",
         "--set: input 'files' must be a list, and is 'a,b'\n  as --set 'files=[a, b]'",
         "--set: input 'table' must be a mapping, and is 'a'\n  as --set 'table={a: 1}'",

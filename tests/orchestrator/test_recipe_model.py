@@ -16,7 +16,7 @@ SCHEMA = json_schema()
 RIGHT = {
     **SPEC_RECIPES,
     "users": """
-test_meta: {test_id: T-7, tester: ada, version: 1.0, rack: {row: 4}}
+test_meta: {test_id: T-7, tester: ada, version: 1.0, tags: 7, rack: {row: 4}}
 steps:
 - name: measure
   idx: 1
@@ -26,7 +26,7 @@ steps:
 """,
     "everything": """
 format: 1
-metadata: {name: x, tags: [a], mine: 5}
+metadata: {name: x, tags: [a], author: , mine: 5}
 inputs:
   alone: 5
   nothing:
@@ -55,6 +55,10 @@ WRONG = [
     "steps: [{name: a, depends_on: [1]}]",
     "steps: [{name: a, args: x}]",
     "{steps: [{name: a}], inputs: {a: {typ: x}}}",
+    "{steps: [{name: a}], metadata: }",
+    "{steps: [{name: a}], test_meta: }",
+    "{steps: [{name: a}], defaults: }",
+    "steps: [{name: a, success: }]",
 ]
 
 
