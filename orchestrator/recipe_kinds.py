@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError, core_schema
 
 from octo_errors import nearest_hint
@@ -81,7 +80,8 @@ def _shown(value: object) -> str:
     return str(value) if type(value) in (int, float) else kind_of(value)
 
 
-def _refuse_null(value: Any) -> Any:
+def refuse_null(value: Any) -> Any:
+    """A value that a mapping is to be made of, where there may be none: null is no value."""
     if value is None:
         raise _wrong("must be a mapping, and is null", "take the key away where there is nothing")
     return value
@@ -155,6 +155,4 @@ WrittenOrList = Annotated[
     str | list[Any] | None, _Kind(_one_of(str, list).check, type=[*_WRITTEN, "array"])
 ]
 TextOrFlag = Annotated[str | bool | None, _one_of(str, bool)]
-NotNull = BeforeValidator(_refuse_null)
-"""With a model that may be missing: null is no value of it."""
 Arguments = Annotated[dict[str, Any] | list[Any] | None, _one_of(dict, list)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from octo_errors import did_you_mean
 from orchestrator.recipe_document import Document, Problem, Report, kind_of
@@ -22,7 +22,6 @@ from orchestrator.recipe_kinds import (
     InputType,
     Name,
     Names,
-    NotNull,
     OnError,
     OnInterrupt,
     Positive,
@@ -36,6 +35,7 @@ from orchestrator.recipe_kinds import (
     Whole,
     Written,
     WrittenOrList,
+    refuse_null,
 )
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
 SCHEMA_ID = "urn:octo-step-engine:recipe:1"
 
 Path = tuple[str | int, ...]
+_NotNull = BeforeValidator(refuse_null)
 
 # --- the models -----------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ class Step(_Attempts):
     )
     foreach_limit: Positive = Field(None, description="How many items at once. Default: all.")
     description: Text = Field(None, description="What the step does.")
-    success: Annotated[Success | None, NotNull] = Field(
+    success: Annotated[Success | None, _NotNull] = Field(
         None, description="What must be true after it."
     )
     finally_: Flag = Field(
@@ -205,8 +206,8 @@ class Recipe(_Part):
     format: Whole = Field(
         1, description="The version of this format: 1.", json_schema_extra={"const": 1}
     )
-    metadata: Annotated[Metadata | None, NotNull] = Field(None, description="What the recipe is.")
-    test_meta: Annotated[Metadata | None, NotNull] = Field(
+    metadata: Annotated[Metadata | None, _NotNull] = Field(None, description="What the recipe is.")
+    test_meta: Annotated[Metadata | None, _NotNull] = Field(
         None, description="Another name of `metadata`."
     )
     inputs: dict[str, Input] = Field({}, description="Values that the recipe is started with.")
