@@ -124,11 +124,6 @@ class StepGraph:
             }
             for name, node in nodes.items()
         }
-        sources: dict[str, set[str]] = {name: set() for name in nodes}
-        for name in nodes if by_dependency else self.reachable(first):
-            for target in self._leads_on_to(name):
-                sources[target].add(name)
-        self._sources = {name: frozenset(found - {name}) for name, found in sources.items()}
 
     def node(self, name: str) -> Node:
         """The node of that name; for an item of a node, as in `load[3]`, that node.
@@ -199,14 +194,23 @@ class StepGraph:
         The error arrow is for errors and does not count, unless the node declares no other.
         """
         node = self.nodes[name]
-        spared = node.error_arrow_key if len(node.arrows) > 1 else None
-        return tuple(key for key in self._open[name] if key != spared)
+        if node.error_arrow_key is None or len(node.arrows) == 1:
+            return tuple(self._open[name])
+        return tuple(key for key in self._open[name] if key != node.error_arrow_key)
 
     def sources_into(self, name: str) -> frozenset[str]:
         """What a join waits for: the nodes with an open arrow to `name`, other than itself, that
         can be reached from the first node.
         """
         return self._sources[name]
+
+    @functools.cached_property
+    def _sources(self) -> dict[str, frozenset[str]]:
+        sources: dict[str, set[str]] = {name: set() for name in self.nodes}
+        for name in self.nodes if self.by_dependency else self.reachable(self.first):
+            for target in self._leads_on_to(name):
+                sources[target].add(name)
+        return {name: frozenset(found - {name}) for name, found in sources.items()}
 
     def reachable(self, name: str, *, avoiding: str | None = None) -> frozenset[str]:
         """`name`, and every node that open arrows lead to from there, not through `avoiding`."""
