@@ -9,9 +9,9 @@ opening it wait until the lease is given back. That is done when the content is 
 names are exchanged: what can be opened by the file's name never has a lease. Where there are no
 leases, or somebody still reads the old version, a new file is made, as without a spare.
 
-While a process is the only one to replace the file, it leaves the two open. What their names lead
-to is looked up at each turn all the same. When another has replaced the file, it closes them, so
-that the other gets leases too.
+A process that was the only one to replace the file for long leaves the two open. What their names
+lead to is looked up at each turn all the same. When another has replaced the file, it closes them,
+so that the other gets leases too.
 
 Only a process that has replaced the file several times keeps a spare, and removes it when it ends.
 What a killed one has left goes when another process replaces the file.
@@ -39,6 +39,8 @@ _REWRITE = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 _REWRITE |= getattr(os, "O_CLOEXEC", 0)
 WORTHWHILE = 8
 """Replacements of a file by one process, after which a spare is kept."""
+ALONE = 100
+"""Replacements in a row by one process, after which the two files are left open."""
 
 
 class Spare:
@@ -49,9 +51,9 @@ class Spare:
         self.name = path + SPARE_SUFFIX
         self._replacements = 0
         self.is_kept = False
-        self._open: dict[
-            tuple[int, int], int
-        ] = {}  # what takes turns: device and inode, descriptor
+        self._alone = 0  # replacements in a row
+        self._written: tuple[int, int] | None = None  # device and inode of the last version
+        self._open: dict[tuple[int, int], int] = {}  # descriptors, by device and inode
         _spares.add(self)
 
     def count_replacement(self) -> bool:
@@ -92,6 +94,8 @@ class Spare:
             descriptor, status = self._take()
         except OSError:
             return False
+        self._alone = self._alone + 1 if (like.st_dev, like.st_ino) == self._written else 0
+        self._written = identity = status.st_dev, status.st_ino
         whole = False
         try:
             if status.st_nlink != 1 or not _are_alike(status, like):
@@ -111,8 +115,8 @@ class Spare:
         except OSError:
             return False
         finally:
-            if whole:
-                self._open[status.st_dev, status.st_ino] = descriptor
+            if whole and self._alone >= ALONE:
+                self._open[identity] = descriptor
             else:
                 close_quietly(descriptor)
         return whole
@@ -136,7 +140,8 @@ class Spare:
         if not _HAS_LEASES:
             return False
         try:
-            os.replace(old, self.name)
+            self.remove()  # to rename over it would make ext4 write out the old file at once
+            os.rename(old, self.name)
         except OSError:  # as where a directory was planted
             return False
         self.is_kept = True

@@ -221,7 +221,8 @@ def transactions(work: Path) -> Iterator[Any]:
 
 def often(work: Path) -> Iterator[Any]:
     """One process changes the file so often that it keeps a spare."""
-    setattr(octo_spare_file, "WORTHWHILE", 1)  # noqa: B010  # sooner than else
+    for name, value in (("WORTHWHILE", 1), ("ALONE", 0)):  # sooner than else
+        setattr(octo_spare_file, name, value)
     store, file = _parameter_calls(work)
     for text in ("long" * 500, "short", "longer" * 1000, "", "open by now", "both"):
         store.update_json_dict(*file, "group 5", "text", text)

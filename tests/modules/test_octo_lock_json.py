@@ -25,6 +25,7 @@ from octo_errors import (
 )
 from octo_json_strict import dump_groups, parse_groups
 from octo_lock_json import LockedJsonFile, speed_up
+from octo_spare_file import ALONE, WORTHWHILE
 from tests.modules.parameter_support import Python, needs_posix
 from tests.modules.test_octo_json_strict import BAD_TEXTS
 
@@ -258,7 +259,7 @@ def test_what_others_put_into_the_file_stays_there_in_its_order(
     ]
 
 
-@pytest.mark.parametrize("writes", [1, 20])
+@pytest.mark.parametrize("writes", [1, WORTHWHILE + ALONE + 9])
 def test_a_change_by_another_is_seen_though_nothing_but_the_bytes_tells(
     writes: int, file: LockedJsonFile, here: Path
 ) -> None:

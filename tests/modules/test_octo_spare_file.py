@@ -34,8 +34,9 @@ spares: dict[Path, Spare] = {}
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
-    """A file that this process has replaced often enough to keep a spare."""
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that this process has replaced often enough to keep a spare, and it open."""
+    monkeypatch.setattr(octo_spare_file, "ALONE", 0)
     prepare_exchange()
     path = tmp_path / "state.json"
     path.write_text("made by hand")
@@ -109,6 +110,24 @@ def test_when_another_replaces_the_file_it_is_seen_and_nothing_is_left_open(path
         assert own.read_file() is None
         assert path.read_text() == text
     assert files == {path.stat().st_ino, spare(path).stat().st_ino}  # both get leases
+
+
+def test_those_who_replace_it_by_turns_leave_nothing_open_and_get_all_leases(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(octo_spare_file, "ALONE", 5)
+    both = [Spare(str(path)) for _ in range(2)]
+    for each in both * (WORTHWHILE + 1):
+        replace_file(str(path), b"first", path.stat(), sync=False, spare=each)
+    before = open_files()
+    files = {path.stat().st_ino, spare(path).stat().st_ino}
+    for each in both * 5:
+        for number in range(5):
+            text = f"{number}"
+            replace_file(str(path), text.encode(), path.stat(), sync=False, spare=each)
+            assert path.read_text() == text
+            assert open_files() == before
+    assert files == {path.stat().st_ino, spare(path).stat().st_ino}
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
