@@ -48,6 +48,8 @@ OTHER_COMMANDS = {
     **{name: f"octo-recipe {name}" for name in ("validate", "compile", "graph")},
 }
 """What people write before the name of a recipe, and what they mean."""
+MOST_DIGITS = 18
+"""Of a number: what has more may be beyond 64 bits, and no file of an instance can hold it."""
 EXIT_CODES = """\
 exit codes:
   0    all steps are done
@@ -204,6 +206,8 @@ def _seconds(text: str) -> float:
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
+    if len(text) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text[:MOST_DIGITS]}... is more than can be kept")
     return int(text)
 
 

@@ -112,6 +112,7 @@ def test_a_failure_is_told_with_its_place_and_ends_with_1(place: Place) -> None:
         (["r.yaml", "--workers", "0"], "'0' is no whole number above 0"),
         (["r.yaml", "--step-timeout", "-1"], "'-1' is not a number of seconds above 0"),
         (["r.yaml", "--max-retries", "x"], "'x' is no whole number, 0 or more"),
+        (["r.yaml", "--max-retries", "9" * 20], "... is more than can be kept"),
         (["r.yaml", "--retry-delay", "nan"], "'nan' is not a number of seconds, 0 or more"),
         (["r.yaml", "--instance", ""], "'' is no directory"),
         (["r.yaml", "--resum"], "did you mean '--resume'"),
@@ -134,6 +135,24 @@ def test_a_typo_is_told_with_what_is_right_and_nothing_is_done(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert said in ended.stderr and "Traceback" not in ended.stderr
     assert not (place.path / "step_instances").exists()
+
+
+@pytest.mark.parametrize("script", ["runner.py", "enhanced_recipe_parser.py validate"])
+def test_a_directory_that_is_gone_is_told(place: Place, script: str) -> None:
+    place.recipe(note("a"))
+    (place.path / "gone").mkdir()
+    program = f"{sys.executable} {RUNNER.parent}/{script} {place.path / 'r.yaml'}"
+    ended = subprocess.run(
+        ["sh", "-c", f"cd gone && rmdir ../gone && {program}"],
+        cwd=place.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "error: the current directory is gone\n  change to one that exists\n",
+    )
 
 
 def test_a_recipe_with_problems_is_told_with_places_and_ends_with_2(place: Place) -> None:
