@@ -1,12 +1,17 @@
 """What command lines are made with: a parser whose mistakes are UsageErrors, and commands by name.
 
+And streams that hold any character.
+
 Needs nothing but argparse.
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import os
+import re
 import sys
 
 from octo_errors import UsageError, did_you_mean
@@ -14,7 +19,7 @@ from octo_errors import UsageError, did_you_mean
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TextIO
 
 
 def program_name() -> str:
@@ -28,6 +33,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
+        # What looks so is a value and no option. Before Python 3.14, `-1e5` doesn't.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
         """What the words say; options may stand between arguments: `INSTANCE --no-wait NODE`.
@@ -124,7 +131,40 @@ class Commands:
         return f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{more}" if more else "")
 
 
+# --- output ---------------------------------------------------------------------------------------
+
+
+def escape_unknown_characters(*streams: TextIO) -> None:
+    r"""Let them write characters that their encoding lacks as JSON escapes them, `\u00e9`.
+
+    So text can be read, and a document in JSON stays one.
+    """
+    codecs.register_error("octo_json_escapes", _json_escapes)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):  # what tests put in its place takes any character
+            stream.reconfigure(errors="octo_json_escapes")
+
+
+def _json_escapes(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    data = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    units = (data[at : at + 2].hex() for at in range(0, len(data), 2))
+    return "".join(f"\\u{unit}" for unit in units), error.end
+
+
 # --- the types of arguments -----------------------------------------------------------------------
+
+
+def seconds(text: str) -> float:
+    """A span of time; it may be infinite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not value >= 0:  # neither is NaN
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
+    return value
 
 
 def positive(text: str) -> int:

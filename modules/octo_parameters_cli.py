@@ -22,10 +22,10 @@ from octo_parameter_schema import LOCK_FILE_NAME, PARAMETER_FILE_NAME
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from octo_command_parser import Parser
     from octo_lock_json import LockedJsonFile
 
 EXAMPLES = """\
@@ -76,26 +76,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except UnicodeEncodeError as error:  # a value as it is, or none: what reads it must not err
+        missing = ascii(error.object[error.start])
+        sys.stderr.write(
+            f"{_program()}: the value can't be written: {error.encoding} has no {missing}\n"
+            "  set PYTHONIOENCODING=utf-8, or ask for --json\n"
+        )
+        return 1
     except OSError as error:  # the store wraps its own; this is standard output, a full disk say
         sys.stderr.write(f"{_program()}: can't write the output: {error.strerror}\n")
         return 1
-    except SystemExit as end:  # argparse has printed help, or what is wrong
+    except SystemExit as end:  # argparse has printed help
         return int(end.code or 0)
     except Exception as error:
         return _failed(error)
     return 0
 
 
-def get_parser() -> argparse.ArgumentParser:
+def get_parser() -> Parser:
     """The parser of the command line, which help and man page are made from."""
-    import argparse
+    from octo_command_parser import Parser
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         usage="%(prog)s [PATH [GROUP [KEY [VALUE]]]] [-i | -d] [options]",
         description="Shows and changes the parameters of a step engine instance.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add(
@@ -113,6 +118,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="VALUE",
         help="set it: as text if the key holds text now, else as JSON where it is JSON, else text",
     )
+    parser.set_defaults(step=0)
     step = parser.add_mutually_exclusive_group()
     step.add_argument(
         "-i",
@@ -128,7 +134,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_conditions(parser: argparse.ArgumentParser) -> None:
+def _add_conditions(parser: Parser) -> None:
+    from octo_command_parser import seconds
+
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
         "--string", dest="kind", action="store_const", const="string", help="VALUE is text"
@@ -152,18 +160,22 @@ def _add_conditions(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--timeout",
-        type=float,
+        type=seconds,
         metavar="S",
         help="seconds to wait: for the lock (default: OCTO_LOCK_TIMEOUT, or 30), or with --wait"
         " for the value (default: for ever)",
     )
 
 
-def _add_maintenance(parser: argparse.ArgumentParser) -> None:
+def _add_maintenance(parser: Parser) -> None:
+    from octo_command_parser import choice, one_of
+
+    durabilities = ("process", "power")
     add = parser.add_argument
     add(
         "--durability",
-        choices=("process", "power"),
+        type=one_of(durabilities),
+        metavar=choice(durabilities),
         help="what a change must survive when this command has ended (default: OCTO_DURABILITY,"
         " or process): the end of any process, or a loss of power",
     )
@@ -196,7 +208,8 @@ def _print_value_at_once(arguments: list[str]) -> bool:
 def _parse(arguments: list[str]) -> Request:
     request = _read_simple(arguments)
     if request is None:
-        request = get_parser().parse_intermixed_args(arguments, Request())
+        request = Request()
+        vars(request).update(vars(get_parser().parse_words(arguments)))
     _check(request)
     return request
 
@@ -318,11 +331,11 @@ def _show(groups: dict[str, dict[str, Any]], request: Request) -> None:
     if request.key is not None:
         shown = _found(shown, request.key, "key", f"{request.path}, group {request.group!r}")
     if request.json:
-        sys.stdout.write(dump_value(shown, indented=True) + "\n")
+        _print_escaped(dump_value(shown, indented=True) + "\n")
     elif request.key is not None:
         _print_bare(shown)
     else:
-        sys.stdout.write(display_text(shown) if request.group is None else group_text(shown))
+        _print_escaped(display_text(shown) if request.group is None else group_text(shown))
 
 
 def _found(mapping: Mapping[str, Any], name: str, what: str, where: str) -> Any:
@@ -368,9 +381,8 @@ def _typed(text: str, now: object, kind: str | None = None) -> Any:
 
 def _wait(file: LockedJsonFile, request: Request, conditions: list[str]) -> None:
     from octo_errors import WaitTimeoutError
-    from octo_parameter_store import chosen_timeout, same_value
+    from octo_parameter_store import same_value
 
-    timeout = None if request.timeout is None else chosen_timeout(request.timeout)
     wanted = [condition.partition("=")[::2] for condition in conditions]
     now: dict[str, Any] = {}
 
@@ -384,10 +396,10 @@ def _wait(file: LockedJsonFile, request: Request, conditions: list[str]) -> None
         return bool(values_that_hold())
 
     try:
-        file.wait_until(holds, timeout)
+        file.wait_until(holds, request.timeout)
     except WaitTimeoutError as error:
         states = [f"{key} is {_bare(now[key]) if key in now else 'not there'}" for key, _ in wanted]
-        raise WaitTimeoutError(f"not within {timeout:g} s: {', '.join(states)}") from error
+        raise WaitTimeoutError(f"not within {request.timeout:g} s: {', '.join(states)}") from error
     _print_bare(values_that_hold()[0])
 
 
@@ -396,14 +408,25 @@ def _repair(file: LockedJsonFile, request: Request) -> None:
 
     done = file.repair(from_copy=not request.from_defaults)
     if done is None:
-        sys.stdout.write(f"{file.path} is sound: there is nothing to repair\n")
+        _print_escaped(f"{file.path} is sound: there is nothing to repair\n")
         return
     if done.moved_to is not None:
-        sys.stdout.write(f"the bad file is now {done.moved_to}\n")
+        _print_escaped(f"the bad file is now {done.moved_to}\n")
     if done.restored_from is not None and done.saved_at is not None:
-        sys.stdout.write(f"{file.path} is the safety copy of {moment(done.saved_at)}\n")
+        _print_escaped(f"{file.path} is the safety copy of {moment(done.saved_at)}\n")
     else:
-        sys.stdout.write(f"{file.path} begins anew with the defaults\n")
+        _print_escaped(f"{file.path} begins anew with the defaults\n")
+
+
+def _print_escaped(text: str) -> None:
+    """Print what people read, or JSON: characters that stdout can't hold are escaped there."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:  # nothing of it is written then
+        from octo_command_parser import escape_unknown_characters
+
+        escape_unknown_characters(sys.stdout)
+        sys.stdout.write(text)
 
 
 def _print_bare(value: object) -> None:

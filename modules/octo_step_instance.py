@@ -14,6 +14,7 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever python3 there is)
     sys.exit(f"octo_step_instance.py needs Python 3.11 or newer; {sys.executable} is older")
 
+from octo_command_parser import escape_unknown_characters
 from octo_errors import OctoError
 from octo_step_grammar import get_parser, parse
 
@@ -55,9 +56,7 @@ def exit_code_of(command: Callable[[], int], packages: Sequence[str] = ()) -> in
     `packages` are those that it needs beside what the engine needs.
     """
     _open_standard_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    escape_unknown_characters(sys.stdout, sys.stderr)
     code = _carry_out(command, packages)
     if "octo_commands_run" in sys.modules:
         sys.modules["octo_commands_run"].leave_in_spite_of_threads(code)

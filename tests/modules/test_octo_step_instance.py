@@ -835,6 +835,18 @@ def test_status_of_a_failed_run_shows_the_error(octo: Octo, make_instance: MakeI
     assert "COMPLETE_ERROR" in text and "error     step_node_bad: ValueError: no such volt" in text
 
 
+def test_json_stays_json_where_stdout_cant_hold_its_characters(
+    octo: Octo, make_instance: MakeInstance
+) -> None:
+    make_instance({"bad": FAILING["bad"].replace("no such voltage", "böse ☃ 😀")})
+    octo("run", "x")
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    found = json.loads(octo("status", "x", "--json", env=ascii_only).stdout)
+    assert found["errors"] == {"step_node_bad": "ValueError: böse ☃ 😀"}
+    events = json_lines(octo("history", "x", "--json", env=ascii_only).stdout)
+    assert events == json_lines(octo("history", "x", "--json").stdout)
+
+
 def test_status_of_a_running_engine_names_the_process(
     octo: Octo, make_instance: MakeInstance
 ) -> None:

@@ -133,6 +133,9 @@ def test_a_default_that_the_file_does_not_have_is_shown(run: Run, tmp_path: Path
         (None, ["--string"], "5", "5"),
         (7, ["--string"], "true", "true"),
         (7, ["--json-value"], '"x"', "x"),
+        (7, ["--json-value"], "-1e5", -100000.0),
+        (7, ["--string"], "-1E-3", "-1E-3"),
+        (-1e5, ["--if-value", "-1e5"], "-2e5", -200000.0),
     ],
 )
 def test_a_value_is_text_where_text_was_else_json_where_it_is_json(
@@ -213,8 +216,8 @@ def test_ctrl_c_ends_a_wait_with_130(run: Run, tmp_path: Path) -> None:
         encoding="utf-8",
     ) as waiting:
         assert waiting.stderr is not None
-        for line in waiting.stderr:  # when argparse has been loaded, it is well inside main
-            if line.endswith("| argparse\n"):
+        for line in waiting.stderr:  # when its parser has been loaded, it is well inside main
+            if line.endswith("| octo_command_parser\n"):
                 break
         waiting.send_signal(signal.SIGINT)
         rest = waiting.stderr.read()
@@ -310,8 +313,9 @@ def test_a_fifo_in_the_place_of_the_file_is_an_error_and_no_endless_wait(
         ([".", "global_parameters", "parameter_revision", "7"], 1, ["counts the writes"]),
         ([".", "g", "k", "99999999999999999999"], 1, ["64 bits", "--string"]),
         ([".", "g", "k", "{", "--json-value"], 2, ["VALUE is not JSON"]),
-        ([".", "g", "k", "1", "2"], 2, ["unrecognized arguments: 2"]),
-        ([".", "g", "k", "--jsno"], 2, ["unrecognized arguments: --jsno"]),
+        ([".", "g", "k", "1", "2"], 2, ["one word too many: '2'"]),
+        ([".", "g", "k", "--jsno"], 2, ["no option '--jsno'", "did you mean '--json'"]),
+        ([".", "g", "k", "1", "--if-valeu=2"], 2, ["did you mean '--if-value'"]),
         ([".", "g", "k", "-i", "-d"], 2, ["not allowed with"]),
         ([".", "g", "k", "5", "-i"], 2, ["take no VALUE"]),
         ([".", "g", "-i"], 2, ["need PATH GROUP KEY"]),
@@ -322,9 +326,9 @@ def test_a_fifo_in_the_place_of_the_file_is_an_error_and_no_endless_wait(
         ([".", "g", "k", "--wait", "k=1"], 2, ["takes PATH GROUP"]),
         ([".", "g", "--wait", "k"], 2, ["takes KEY=VALUE"]),
         (["--wait", "k=1"], 2, ["needs PATH GROUP"]),
-        ([".", "g", "--wait", "k=1", "--timeout", "-1"], 2, ["no time to wait"]),
-        ([".", "g", "k", "1", "--timeout", "soon"], 2, ["invalid float value"]),
-        ([".", "g", "k", "1", "--durability", "strong"], 2, ["invalid choice"]),
+        ([".", "g", "--wait", "k=1", "--timeout", "-1"], 2, ["no number of seconds"]),
+        ([".", "g", "k", "1", "--timeout", "soon"], 2, ["'soon' is no number of seconds"]),
+        ([".", "g", "k", "1", "--durability", "powr"], 2, ["did you mean 'power'"]),
         ([".", "g", "--repair"], 2, ["takes PATH alone"]),
         (["--from-defaults"], 2, ["needs --repair"]),
     ],
@@ -384,6 +388,26 @@ def test_a_full_disk_behind_the_output_is_said(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "can't write the output: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_stdout_cant_hold_is_escaped_in_json_and_refused_as_a_bare_value(
+    command: Command, tmp_path: Path
+) -> None:
+    group = {"k": "é ☃ 😀", "ascii": "yes"}
+    (tmp_path / PARAMETER_FILE_NAME).write_text(json.dumps({"g": group}))
+
+    def said(*arguments: str, code: int = 0) -> str:
+        ascii_only = {"PYTHONIOENCODING": "ascii"}
+        done = command(PARAMETERS, ".", *arguments, cwd=tmp_path, env=ascii_only)
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
+        return done.stderr if code else done.stdout
+
+    assert json.loads(said("--json"))["g"] == group
+    assert json.loads(said("g", "k", "--json")) == group["k"]
+    assert '"\\u00e9 \\u2603 \\ud83d\\ude00"' in said("g")
+    assert said("g", "ascii") == "yes\n"
+    assert "ascii has no '\\xe9'" in said("g", "k", code=1)
 
 
 def test_the_scriptlet_is_the_same_command(command: Command, tmp_path: Path) -> None:
