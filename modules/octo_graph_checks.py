@@ -78,7 +78,7 @@ def build_graph(
         for arrow in list(node.arrows.values()):
             if not _leads_somewhere(arrow, made, broken, reports[name]):
                 del node.arrows[arrow.key]
-    library = Reporter(problems, next(iter(nodes.values())).file.parent)
+    library = Reporter(problems, Path(next(iter(nodes.values())).file).parent)
     incomplete = bool(broken) or _any_error(problems)
     checks = _StructureChecks(nodes, made, reports, library, incomplete)
     starts = checks.first_nodes(first)
@@ -113,7 +113,7 @@ def dependency_graph(
         declared = NodeDeclaration(
             name,
             str(given.get("module_name_string", "")),
-            file,
+            str(file),
             graph_dict=dict(given),
             arrow_dict=dict(arrows.get(name, {})),
             hooks=frozenset(hooks.get(name, ("step_execute",))),

@@ -11,7 +11,6 @@ import functools
 import inspect
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -67,7 +66,7 @@ class NodeDeclaration:
 
     name: str
     module: str
-    file: Path
+    file: str
     description: str = ""
     node_class: type | None = None
     graph_dict: dict[str, Any] = field(default_factory=dict)
@@ -88,12 +87,12 @@ class NodeDeclaration:
         return found[0].place
 
 
-def declare(node_class: type, module: str, file: Path, problems: list[Problem]) -> NodeDeclaration:
+def declare(node_class: type, module: str, file: str, problems: list[Problem]) -> NodeDeclaration:
     """Read a step node class that the module `module`, written in `file`, offers."""
     if node_class.__module__.rpartition(".")[2] != module:  # it is imported from elsewhere
-        file = Path(getattr(sys.modules.get(node_class.__module__), "__file__", None) or file)
+        file = getattr(sys.modules.get(node_class.__module__), "__file__", None) or file
     report = Reporter(problems, file, node_class.__name__)
-    graph, arrows, params, results = (_dict(node_class, member, report) for member in _DICTS)
+    graph, arrows, params, results = [_dict(node_class, member, report) for member in _DICTS]
     name = name_of(node_class)
     declared = NodeDeclaration(
         name=name,

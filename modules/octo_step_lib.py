@@ -231,12 +231,12 @@ def make_node(node_class: type, name: str, verbose: bool) -> object:
     return node
 
 
-def _node_files(library: StepLibrary) -> dict[str, Path]:
+def _node_files(library: StepLibrary) -> dict[str, str]:
     """The node modules of a library, module name -> file, sorted; reports what is none."""
     root, problems = library.path, library.problems
     try:
         with os.scandir(root) as entries:
-            found = {entry.name: entry.is_file() for entry in entries if _is_node_file(entry.name)}
+            found = sorted((e.name, e.path, e.is_file()) for e in entries if _is_node_file(e.name))
     except OSError as error:
         why, hint = f"can't be read: {error.strerror}", ""
         if not root.is_dir():
@@ -248,13 +248,13 @@ def _node_files(library: StepLibrary) -> dict[str, Path]:
         hint = f"libraries below it: {inner}" if inner else "a library needs at least one node"
         problems.append(Problem(str(root), None, "has no step node file, step_node_*.py", hint))
     files = {}
-    for name, is_file in sorted(found.items()):
-        file, module = root / name, name.removesuffix(".py")
+    for name, file, is_file in found:
+        module = name.removesuffix(".py")
         if is_file and "." not in module:
             files[module] = file
         else:
             why = "is no file" if not is_file else "has a dot too many in its name"
-            problems.append(Problem(str(file), None, why, "a step node file is step_node_NAME.py"))
+            problems.append(Problem(file, None, why, "a step node file is step_node_NAME.py"))
     return files
 
 
@@ -262,7 +262,7 @@ def _is_node_file(name: str) -> bool:
     return name.startswith("step_node_") and name.endswith(".py")
 
 
-def _import_modules(library: StepLibrary, files: dict[str, Path]) -> dict[str, ModuleType]:
+def _import_modules(library: StepLibrary, files: Iterable[str]) -> dict[str, ModuleType]:
     """Import the modules; a failure in a file that several of them import is one problem."""
     modules: dict[str, ModuleType] = {}
     failures: dict[tuple[str, int | None, str], tuple[ImportFailure, list[str]]] = {}
@@ -291,14 +291,14 @@ def _import_problem(failure: ImportFailure, modules: Iterable[str]) -> Problem:
     return Problem(failure.file, failure.line, message, failure.hint)
 
 
-def _classes_of(module: ModuleType, file: str | Path, problems: list[Problem]) -> list[type]:
+def _classes_of(module: ModuleType, file: str, problems: list[Problem]) -> list[type]:
     """The step node classes of a module: those it lists, or those called `step_node_...`."""
     defined = {
         value.__name__: value
         for value in vars(module).values()
         if isinstance(value, type) and value.__module__ == module.__name__
     }
-    listed = getattr(module, _CLASS_LIST, None)
+    listed = vars(module).get(_CLASS_LIST)
     if listed is not None:
         report = Reporter(problems, file, _CLASS_LIST)
         return list(dict.fromkeys(_listed_classes(module, listed, defined, report)))
@@ -306,7 +306,7 @@ def _classes_of(module: ModuleType, file: str | Path, problems: list[Problem]) -
     if not found:
         others = f" (there is: {', '.join(defined)})" if defined else ""
         hint = f"call a class step_node_..., or name it in {_CLASS_LIST}"
-        problems.append(Problem(str(file), 1, f"has no step node class{others}", hint))
+        problems.append(Problem(file, 1, f"has no step node class{others}", hint))
     return found
 
 

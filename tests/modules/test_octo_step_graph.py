@@ -20,7 +20,7 @@ from octo_step_keys import ARROW_KEYS, NODE_KEYS
 from octo_step_lib import HOOKS, NodeDeclaration, Problem, load_library
 from tests.support import PROJECT, MakeLibrary
 
-FILE = Path("no_such_file.py")  # declared without a source, so problems have no line
+FILE = "no_such_file.py"  # declared without a source, so problems have no line
 
 
 def declare(
@@ -347,7 +347,7 @@ def test_a_chosen_first_node_must_exist_and_be_active() -> None:
     problem = only_problem(declare("start"), first="strat")
     assert "there is no node 'strat' to start with" in problem.message
     assert problem.hint == "did you mean 'start'?"
-    assert problem.place == str(FILE.parent)
+    assert problem.place == str(Path(FILE).parent)
     off = declare("a", active_node_step_bool=0)
     assert "'a' is to be the first node, and is not active" in only_problem(off, first="a").message
 

@@ -68,7 +68,7 @@ def test_a_class_called_like_a_step_node_is_one_with_all_defaults(load: Load) ->
     node = library.nodes["step_node_a"]
     assert library.problems == [] and library.broken == frozenset()
     assert (node.name, node.module, node.description) == ("step_node_a", "step_node_a", "")
-    assert node.file == library.path / "step_node_a.py"
+    assert node.file == str(library.path / "step_node_a.py")
     assert node.hooks == frozenset()
     assert node.graph_dict == node.arrow_dict == node.params_init == node.results_init == {}
 
@@ -107,7 +107,7 @@ def test_only_classes_defined_in_the_module_are_nodes_unless_a_list_names_them(
     assert list(library.nodes) == ["step_node_a", "step_node_b", "Third", "Second"]
     assert library.problems == []
     assert library.nodes["Third"].module == "step_node_c"
-    assert library.nodes["Third"].file.name == "base.py"
+    assert Path(library.nodes["Third"].file).name == "base.py"
 
 
 def test_hooks_are_those_that_the_author_wrote_or_inherits_from_a_class_of_his(
