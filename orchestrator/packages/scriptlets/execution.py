@@ -194,7 +194,7 @@ class ExecutionContext:
             "timeout": timeout,
             "on_error": on_error,
         }
-        problems = [*check_added(name, target, depends_on, policy, self._steps)]
+        problems = [*check_added(name, target, params, depends_on, policy, self._steps)]
         if problems:
             refuse([f"step {name!r}: {each}" for each in problems])
         self._steps[name] = make_step(target, params or {}, depends_on, policy)

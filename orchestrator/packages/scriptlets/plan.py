@@ -96,7 +96,12 @@ def make_step(
 
 
 def check_added(
-    name: object, target: Any, depends_on: object, policy: Mapping[str, Any], steps: Steps
+    name: object,
+    target: Any,
+    params: object,
+    depends_on: object,
+    policy: Mapping[str, Any],
+    steps: Steps,
 ) -> Iterator[str]:
     """What is wrong with a step that is to be added to others, whatever these are."""
     if not is_step_name(name):
@@ -107,8 +112,12 @@ def check_added(
         yield "there is a step of that name already"
     if not callable(target):
         yield f"{target!r} is no class and no function"
+    if not isinstance(params, Mapping | None):
+        yield f"params is a mapping, as {{'name': value}}, and is {params!r:.60}"
     if isinstance(depends_on, str):
         yield f"depends_on is a list of names, as [{depends_on!r}]"
+    elif not isinstance(depends_on, Iterable):
+        yield f"depends_on is a list of names, and is {depends_on!r:.60}"
     for argument, key in POLICY.items():
         if not DEPENDENCY_KEYS[key].accepts(policy[argument]):
             expected = DEPENDENCY_KEYS[key].expected

@@ -332,6 +332,8 @@ def test_what_can_not_be_imported_does_not_run_in_processes() -> None:
         ("global_parameters", print, {}, "the engine keeps a group of that name"),
         ("x", 5, {}, "5 is no class and no function"),
         ("x", print, {"depends_on": "a"}, "depends_on is a list of names, as ['a']"),
+        ("x", print, {"depends_on": None}, "depends_on is a list of names, and is None"),
+        ("x", print, {"params": [1]}, "params is a mapping, as {'name': value}, and is [1]"),
         ("x", print, {"retries": -1}, "retries must be a whole number, 0 or more, and is -1"),
         ("x", print, {"retry_delay": "1"}, "retry_delay must be a number, 0 or more, and is '1'"),
         ("x", print, {"on_error": "stop"}, "on_error must be 'fail' or 'continue', and is 'stop'"),
