@@ -182,6 +182,10 @@ def _names(text: str) -> tuple[str, ...]:
 def _directory(text: str) -> str:
     if not text:  # an unset variable of a shell: the default would be somebody else's run
         raise argparse.ArgumentTypeError("'' is no directory")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the files of a run name it
+        raise argparse.ArgumentTypeError(f"{text!r} is no UTF-8: choose another name") from None
     return text
 
 

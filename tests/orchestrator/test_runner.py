@@ -115,6 +115,7 @@ def test_a_failure_is_told_with_its_place_and_ends_with_1(place: Place) -> None:
         (["r.yaml", "--max-retries", "9" * 20], "... is more than can be kept"),
         (["r.yaml", "--retry-delay", "nan"], "'nan' is not a number of seconds, 0 or more"),
         (["r.yaml", "--instance", ""], "'' is no directory"),
+        (["r.yaml", "--instance", "i\udcff"], "is no UTF-8: choose another name"),
         (["r.yaml", "--resum"], "did you mean '--resume'"),
         (["r.yaml", "--set", "no=1"], "there is no input 'no'"),
         (["r.yaml", "--accept-changes"], "--accept-changes goes with --resume"),
