@@ -43,11 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["get_parser", "main"]
 
-OTHER_COMMANDS = {
-    "run": "octo-recipe-run",
-    **{name: f"octo-recipe {name}" for name in ("validate", "compile", "graph")},
-}
-"""What people write before the name of a recipe, and what they mean."""
+OTHER_COMMANDS = ("run", "validate", "compile", "graph")
+"""What people write before the name of a recipe: this program, and commands of another one."""
 MOST_DIGITS = 18
 """Of a number: what has more may be beyond 64 bits, and no file of an instance can hold it."""
 EXIT_CODES = """\
@@ -219,8 +216,8 @@ def _parse(argv: list[str]) -> Namespace:
     parser = get_parser()
     arguments, extra = parser.parse_known_intermixed_args(argv)
     if extra and arguments.file in OTHER_COMMANDS and not extra[0].startswith("-"):
-        hint = f"{OTHER_COMMANDS[arguments.file]} {extra[0]}"
-        raise UsageError(f"{arguments.file!r} is no recipe", hint=f"this will do: {hint}")
+        hint = f"this will do: {_meant(arguments.file, extra[0])}"
+        raise UsageError(f"{arguments.file!r} is no recipe", hint=hint)
     if extra:
         parser.refuse(extra[0].partition("=")[0])
     if arguments.file and arguments.recipe:
@@ -231,6 +228,16 @@ def _parse(argv: list[str]) -> Namespace:
     if arguments.accept_changes and not arguments.resume:
         parser.error("--accept-changes goes with --resume")
     return arguments
+
+
+def _meant(command: str, recipe: str) -> str:
+    """What to type for a command that this program has not."""
+    if command == "run":
+        return _command(recipe)
+    if not _is_script():
+        return _line("octo-recipe", command, recipe)
+    other = os.path.join(os.path.dirname(sys.argv[0]), "enhanced_recipe_parser.py")  # noqa: PTH118, PTH120
+    return _line("python", other, command, recipe)
 
 
 # --- a run ----------------------------------------------------------------------------------------
@@ -403,14 +410,21 @@ def _tell_ending(
 
 
 def _command(*words: str | Path) -> str:
-    """What to type, with the program that was started: on PATH, or a script."""
+    """What to type, with the program that was started."""
+    program = ["python", sys.argv[0]] if _is_script() else [program_name()]
+    return _line(*program, *words)
+
+
+def _is_script() -> bool:
+    """Whether the program was started as a file of the project, and needn't be on PATH."""
+    return sys.argv[0].endswith(".py")
+
+
+def _line(*words: str | Path) -> str:
     import shlex
     from pathlib import Path
 
-    is_script = sys.argv[0].endswith(".py")
-    program = ["python", sys.argv[0]] if is_script else [program_name()]
-    paths = [os.path.relpath(each) if isinstance(each, Path) else each for each in words]
-    return shlex.join([*program, *paths])
+    return shlex.join(os.path.relpath(w) if isinstance(w, Path) else w for w in words)
 
 
 def _show_plan(arguments: Namespace, out: TextIO) -> int:
