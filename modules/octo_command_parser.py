@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, word: str) -> NoReturn:
         """Raise UsageError for a word that no option or argument of this parser takes."""
-        if not word.startswith("-"):
+        if not word.startswith("-") or word in self._option_string_actions:  # after a `--`
             self.error(f"one word too many: {word!r}")
         options = [name for name in self._option_string_actions if name.startswith("--")]
         hint = did_you_mean(word, options) or f"see: {self.prog} --help"
@@ -154,6 +154,13 @@ def _json_escapes(error: UnicodeError) -> tuple[str, int]:
 
 
 # --- the types of arguments -----------------------------------------------------------------------
+
+
+def name(text: str) -> str:
+    """The name of something. An empty one, as of an unset variable in a shell, is not `.`."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' names nothing")
+    return text
 
 
 def seconds(text: str) -> float:

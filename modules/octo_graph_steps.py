@@ -25,6 +25,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever
     sys.exit(f"octo_graph_steps.py needs Python 3.11 or newer; {sys.executable} is older")
 
 from octo_atomic_file import write_whole
+from octo_command_parser import Parser, escape_unknown_characters
 from octo_errors import GraphRenderError, OctoError, UsageError, near_names
 from octo_graph_checks import load_graph
 from octo_graph_mermaid import write_mermaid
@@ -417,9 +418,9 @@ def _escape_tooltip(text: str) -> str:
     return _escape(text.replace("\\", "\\\\").replace("\n", " "))
 
 
-def get_parser() -> argparse.ArgumentParser:
+def get_parser() -> Parser:
     """The command line, also for its man page."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Draw the graph of a step library into a file, and print the file's name.",
         epilog="Exit codes: 0 drawn; 1 can't be drawn or written here; 2 wrong usage, or a library "
         "that doesn't validate.",
@@ -455,27 +456,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw the library that the command line names; returns the exit code."""
     if sys.stdout is None:  # closed by the caller, `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    options = get_parser().parse_args(argv)
-    suffix = MERMAID_SUFFIX if options.format == "mermaid" else options.format
+    escape_unknown_characters(sys.stdout, sys.stderr)
     try:
-        _require_format(options.format, "--format")
-        library = resolve_library(options.library).resolve()
-        graph = load_graph(library, first=options.first)
-        path = options.output / f"{library.name}.{suffix}"
-        write_graph(path, graph, format=options.format, title=library.name)
+        path = _draw_library(get_parser().parse_words(sys.argv[1:] if argv is None else argv))
+        sys.stdout.write(f"{path}\n")
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except OctoError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
+    except BrokenPipeError:  # whoever started it doesn't want to know
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError as error:  # without a name it is standard output
+        place = error.filename or "the output can't be written"
+        sys.stderr.write(f"error: {place}: {error.strerror}\n")
         return 1
-    sys.stdout.write(f"{path}\n")
     return 0
+
+
+def _draw_library(options: argparse.Namespace) -> Path:
+    """Draw it into a file, and return the file's path."""
+    _require_format(options.format, "--format")
+    library = resolve_library(options.library).resolve()
+    graph = load_graph(library, first=options.first)
+    suffix = MERMAID_SUFFIX if options.format == "mermaid" else options.format
+    path: Path = options.output / f"{library.name}.{suffix}"
+    write_graph(path, graph, format=options.format, title=library.name)
+    return path
 
 
 if __name__ == "__main__":

@@ -290,13 +290,14 @@ def _open(request: Request) -> LockedJsonFile:
         from octo_errors import ParameterFileError, nearest_hint
 
         parent, name = os.path.split(os.path.abspath(request.path))
-        near = nearest_hint(name, _directories(parent))
+        near = nearest_hint(name, _directories(parent)) if request.path else ""
         hints = [near or "PATH comes first; `.` is this directory"]
         if request.wait:
             file = os.path.join(request.path, PARAMETER_FILE_NAME)
             hints.append("--wait is for a value, and not for the instance: begin the run first, or")
             hints.append(f"until test -e {file}; do sleep 0.1; done")
-        raise ParameterFileError(f"{request.path}: no such directory", hint="\n".join(hints))
+        path = request.path or "''"
+        raise ParameterFileError(f"{path}: no such directory", hint="\n".join(hints))
     return parameter_file(
         os.path.join(request.path, PARAMETER_FILE_NAME),
         os.path.join(request.path, LOCK_FILE_NAME),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octo_command_parser import Commands, Parser, choice, one_of, positive
+from octo_command_parser import Commands, Parser, choice, name, one_of, positive
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -25,12 +25,17 @@ exit codes:
 
 
 def _list(command: Parser) -> None:
-    command.add_argument("--library-path", metavar="DIR", help="look for libraries there first")
+    command.add_argument(
+        "--library-path", type=name, metavar="DIR", help="look for libraries there first"
+    )
 
 
 def _new_library(command: Parser) -> None:
     command.add_argument(
-        "name", metavar="NAME", help="made in ./step_library; with a separator in it, a path"
+        "name",
+        type=name,
+        metavar="NAME",
+        help="made in ./step_library; with a separator in it, a path",
     )
 
 
@@ -38,6 +43,7 @@ def _validate(command: Parser) -> None:
     command.add_argument(
         "instance",
         nargs="?",
+        type=name,
         metavar="TARGET",
         help="an instance's directory, or a library's name or path (default: current directory)",
     )
@@ -45,7 +51,7 @@ def _validate(command: Parser) -> None:
 
 
 def _create(command: Parser) -> None:
-    command.add_argument("path", metavar="INSTANCE", help="the directory to make")
+    command.add_argument("path", type=name, metavar="INSTANCE", help="the directory to make")
     command.add_argument(
         "--library", metavar="LIB", required=True, help="the library's name or path"
     )
@@ -56,6 +62,7 @@ def _instance(command: Parser) -> None:
     command.add_argument(
         "instance",
         nargs="?",
+        type=name,
         metavar="INSTANCE",
         help="directory of the instance (default: the current directory)",
     )
@@ -79,6 +86,7 @@ def _doctor(command: Parser) -> None:
     command.add_argument(
         "instance",
         nargs="?",
+        type=name,
         metavar="DIR",
         help="an instance's directory, or any other (default: the current directory)",
     )
@@ -90,6 +98,7 @@ def _graph(command: Parser) -> None:
     command.add_argument(
         "-o",
         "--output",
+        type=name,
         metavar="FILE",
         help="`-` is stdout (default: NAME.svg in the instance's directory)",
     )
@@ -154,6 +163,7 @@ def _jump(command: Parser) -> None:
     command.add_argument(
         "words",
         nargs="+",
+        type=name,
         metavar="[INSTANCE] NODE",
         help="the node; before it the instance (default: the current directory)",
     )

@@ -66,7 +66,7 @@ ARROWS = {
     # pictures
     "octo_graph_picture": "octo_step_graph",
     "octo_graph_mermaid": "octo_graph_picture",
-    "octo_graph_steps": "octo_atomic_file octo_graph_checks octo_graph_mermaid",
+    "octo_graph_steps": "octo_atomic_file octo_command_parser octo_graph_checks octo_graph_mermaid",
     # the command line of instances
     "octo_command_parser": "octo_errors",
     "octo_step_grammar": "octo_command_parser",

@@ -330,7 +330,8 @@ def test_the_first_node_can_be_chosen(
         ("-p LIBB -o OUT", 2, "did you mean 'two'?"),
         ("-p two_", 2, "did you mean 'two'?"),
         ("-o OUT", 2, "--library"),
-        ("-p LIB --frmat svg", 2, "--frmat"),
+        ("-p LIB --frmat svg", 2, "did you mean '--format'?"),
+        ("-p LIB svg", 2, "one word too many: 'svg'"),
     ],
 )
 def test_a_mistake_is_answered_with_a_message_and_nothing_is_drawn(
@@ -345,12 +346,7 @@ def test_a_mistake_is_answered_with_a_message_and_nothing_is_drawn(
     places = {"LIB": str(make_library(NODES, "two")), "OUT": str(tmp_path / "out")}
     before = set(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
-    try:
-        ended = main(
-            [re.sub("LIB|OUT", lambda found: places[found[0]], w) for w in arguments.split()]
-        )
-    except SystemExit as usage:
-        ended = int(str(usage.code))
+    ended = main([re.sub("LIB|OUT", lambda found: places[found[0]], w) for w in arguments.split()])
     said = capsys.readouterr()
     assert (ended, said.out) == (code, "")
     assert message in said.err
@@ -364,6 +360,26 @@ def test_a_mistake_ends_the_process_with_a_message_and_no_traceback(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_that_cant_be_written_ends_without_a_traceback(
+    make_library: MakeLibrary, tmp_path: Path
+) -> None:
+    command = [sys.executable, octo_graph_steps.__file__, "-p", str(make_library(NODES, "two"))]
+
+    def draw_to(stdout: int) -> tuple[int, str]:
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=stdout, stderr=subprocess.PIPE, encoding="utf-8"
+        )
+        os.close(stdout)
+        return done.returncode, done.stderr
+
+    nobody_reads, pipe = os.pipe()
+    os.close(nobody_reads)
+    assert draw_to(pipe) == (0, "")
+    full = "error: the output can't be written: No space left on device\n"
+    assert draw_to(os.open("/dev/full", os.O_WRONLY)) == (1, full)
 
 
 def test_a_broken_library_is_reported_whole(

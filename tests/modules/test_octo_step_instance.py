@@ -216,6 +216,18 @@ def test_a_mistyped_command_line_is_usage_and_names_the_nearest_right_one(
     assert sorted(tmp_path.rglob("[!.]*")) == before
 
 
+@pytest.mark.parametrize("words", ["run", "reset", "status", "doctor", "create", "jump", "graph"])
+def test_an_instance_that_an_unset_variable_names_is_not_the_current_directory(
+    octo: Octo, make_instance: MakeInstance, words: str
+) -> None:
+    instance = make_instance(TWO_NODES)
+    done = octo(
+        words, "", *(["--library", "../library_of_x"] if words == "create" else []), cwd=instance
+    )
+    assert done.returncode == 2
+    assert "'' names nothing" in done.stderr
+
+
 def test_every_command_has_help(octo: Octo) -> None:
     commands = re.findall(r"^    ([a-z-]+) ", octo("--help").stdout, re.MULTILINE)
     assert len(commands) == 16

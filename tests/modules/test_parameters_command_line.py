@@ -303,6 +303,8 @@ def test_a_fifo_in_the_place_of_the_file_is_an_error_and_no_endless_wait(
     [
         (["nowhere"], 1, ["nowhere", "no such directory"]),
         (["nowher/"], 1, ["no such directory"]),
+        ([""], 1, ["'': no such directory", "`.` is this directory"]),
+        ([".", "g", "k", "--", "1", "--json"], 2, ["one word too many: '--json'"]),
         (["nowher", "g", "--wait", "k=1"], 1, ["until test -e nowher/.octo", "begin the run"]),
         (["instanse"], 1, ["did you mean 'instance'"]),
         (["global_parameters", "run_step_count"], 1, ["PATH comes first"]),
