@@ -193,7 +193,7 @@ def _siblings(root: Path) -> dict[str, str]:
             if entry.name.endswith(suffixes):
                 name, _, suffix = entry.name.partition(".")
                 found[name] = entry.path if suffix == "py" and name not in found else ""
-            elif entry.is_dir() and any(Path(entry).glob("*.py")):
+            elif entry.name != "__pycache__" and entry.is_dir() and any(Path(entry).glob("*.py")):
                 found[entry.name] = ""
     return found
 
