@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,6 +55,10 @@ class RunEnvironment:
     own_process: bool = False
     verbose: bool = False
     nest: Nest | None = None
+    _loaded: dict[tuple[str, str], Any] = field(init=False, repr=False, default_factory=dict)
+    _loading: dict[tuple[str, str], threading.Lock] = field(
+        init=False, repr=False, default_factory=dict
+    )
 
     @property
     def compiled(self) -> Mapping[str, Any]:
@@ -98,15 +103,17 @@ class RunEnvironment:
         }
 
     def load(self, module: str, function: str) -> Any:
-        """What a step calls; loaded once.
+        """What a step calls; loaded once, also where many threads ask for it at the same time.
 
         Raises:
             RecipeError: There is no such thing.
         """
-        found = self._loaded.get((module, function))
-        if found is None:
-            found = self._loaded[module, function] = self._modules.load(module, function)
-        return found
+        wanted = (module, function)
+        if wanted not in self._loaded:
+            with self._loading.setdefault(wanted, threading.Lock()):
+                if wanted not in self._loaded:
+                    self._loaded[wanted] = self._modules.load(module, function)
+        return self._loaded[wanted]
 
     def keep(self, given: Mapping[str, Mapping[str, Any]]) -> None:
         """Put values into groups of the parameter file."""
@@ -127,7 +134,3 @@ class RunEnvironment:
     @cached_property
     def _modules(self) -> ModulePath:
         return ModulePath(Path(self.recipe["directory"]), self.working_directory)
-
-    @cached_property
-    def _loaded(self) -> dict[tuple[str, str], Any]:
-        return {}
