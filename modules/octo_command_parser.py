@@ -175,11 +175,11 @@ def seconds(text: str) -> float:
 
 
 def positive(text: str) -> int:
-    """A whole number above 0."""
+    """A whole number above 0; one that no count can reach is as good as the greatest that can."""
     number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return number
+    return min(number, sys.maxsize)
 
 
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:

@@ -46,7 +46,6 @@ a time-out; 2 usage; 130 interrupted
 class Request:
     """What a command line asks for; argparse fills one in, and so does `_read_simple`."""
 
-    path = "."
     group: str | None = None
     key: str | None = None
     value: str | None = None
@@ -60,6 +59,9 @@ class Request:
     durability: str | None = None
     repair = False
     from_defaults = False
+
+    def __init__(self) -> None:
+        self.path = os.environ.get("OCTO_STEP_INSTANCE", ".")  # that of a launcher is its own
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def get_parser() -> Parser:
     """The parser of the command line, which help and man page are made from."""
+    from argparse import SUPPRESS
+
     from octo_command_parser import Parser
 
     parser = Parser(
@@ -106,7 +110,7 @@ def get_parser() -> Parser:
     add(
         "path",
         nargs="?",
-        default=".",
+        default=SUPPRESS,
         metavar="PATH",
         help="the instance's directory (default: this one)",
     )

@@ -566,6 +566,20 @@ def test_the_launcher_runs_its_own_instance_from_anywhere(
         assert "inherited: []" in done.stdout
 
 
+def test_the_launcher_of_the_parameters_shows_its_own_unless_a_path_is_given(
+    make_instance: MakeInstance, tmp_path: Path
+) -> None:
+    launcher = make_instance(TWO_NODES) / "octo_step_engine_parameters.py"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for arguments in ([], ["--json"]):
+        shown = subprocess.check_output([launcher, *arguments], cwd=elsewhere, text=True)
+        assert str(launcher.parent) in shown
+    assert not any(elsewhere.iterdir())
+    here = subprocess.check_output([launcher, ".", "--json"], cwd=elsewhere, text=True)
+    assert json.loads(here)["global_parameters"]["step_engine_instance_path"] == ""
+
+
 def test_the_launcher_of_an_engine_that_was_moved_says_how_to_go_on(
     make_instance: MakeInstance,
 ) -> None:
@@ -1099,6 +1113,7 @@ def test_history_is_readable_and_has_the_events_as_json(
     )
     assert "COMPLETE_ERROR" in lines[-1]
     assert octo("history", "x", "-n", 2).stdout.splitlines() == lines[-2:]
+    assert octo("history", "x", "-n", 10**20).stdout.splitlines() == lines
     events = json_lines(octo("history", "x", "--json").stdout)
     assert events == json_lines((instance / EVENT_FILE).read_text())
 
