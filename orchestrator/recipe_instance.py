@@ -126,11 +126,10 @@ class Continuation:
     changes: Changes = Changes()
 
     def left(self, instance: InstanceDir) -> list[str]:
-        """The steps that are still to be done."""
+        """The steps that are still to be done, or may be."""
         run = self._state(instance.parameters.read())
-        over = {*self.new.graph.named(run.done), *run.passed_over}
-        nodes = self.new.graph.nodes.items()
-        return [name for name, node in nodes if node.active and name not in over]
+        begun = {item_of(name)[0] or name for name in run.tokens}
+        return performable(self.new.graph, self.new.graph.named(run.done), run.passed_over, begun)
 
     def begin(self, instance: InstanceDir) -> None:
         """Let the instance stand where it can be gone on with.
@@ -176,6 +175,35 @@ class Continuation:
         run = RunState.load(data, self.old.graph)
         left_out = data[RECIPE_GROUP].get(LEFT_OUT_KEY, ())
         return carried_over(run, self.old.graph, self.new.graph, self.again, left_out)
+
+
+def performable(
+    graph: StepGraph,
+    done: Collection[str] = (),
+    passed_over: Collection[str] = (),
+    begun: Collection[str] = (),
+) -> list[str]:
+    """The steps that can come: without those that only a failure leads to that there can't be.
+
+    Args:
+        done: The steps that are done; those that are left out count as such.
+        passed_over: Those that have failed, and whose failure leads to others.
+        begun: Those that are at work, or were when the run came to rest.
+    """
+    ways: dict[str, list[str]] = {}  # step -> those whose failure leads to it
+    for name, node in graph.nodes.items():
+        if node.error_arrow_key:
+            ways.setdefault(node.arrows[node.error_arrow_key].target, []).append(name)
+    over, failed = set(done), set(passed_over)
+    over.update(name for name, node in graph.nodes.items() if not node.active)
+    found: dict[str, None] = {}
+    for name in graph.nodes:  # in an order in which they may be performed
+        waits = (each for each in graph.sources_into(name) if each not in over)
+        leads = any(each in found or each in failed for each in ways.get(name, ()))
+        comes = (leads or name not in ways) and all(each in found for each in waits)
+        if name not in over and name not in failed and (comes or name in begun):
+            found[name] = None
+    return list(found)
 
 
 def instance_to_resume(place: Path) -> InstanceDir:

@@ -429,6 +429,7 @@ def _line(*words: str | Path) -> str:
 
 def _show_plan(arguments: Namespace, out: TextIO) -> int:
     """What would be performed, in which order."""
+    from orchestrator.recipe_instance import performable
     from orchestrator.run_plan import Plan
 
     if arguments.resume:
@@ -436,7 +437,7 @@ def _show_plan(arguments: Namespace, out: TextIO) -> int:
         program, left = continuation.new, continuation.left(instance)
     else:
         program = _new_program(arguments)
-        left = [name for name, node in program.graph.nodes.items() if node.active]
+        left = performable(program.graph)
     plan = Plan(program.graph, left)
     if arguments.json_output:
         out.write(as_json(plan.as_dict()))

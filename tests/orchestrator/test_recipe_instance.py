@@ -22,6 +22,7 @@ from orchestrator.recipe_instance import (
     continuation,
     default_place,
     instance_to_resume,
+    performable,
 )
 from orchestrator.recipe_pin import pin_recipe
 from orchestrator.recipe_program import Inputs, RecipeProgram, load_program, recipe_graph
@@ -120,6 +121,25 @@ def test_a_failed_run_is_opened_again_and_one_that_succeeded_if_there_is_more(
     assert carried_over(everything, old, old).state == "COMPLETE_SUCCESS"
     more = carried_over(everything, old, new)
     assert (more.state, more.finalizing, done(more, new)) == ("INACTIVE", False, {"a"})
+
+
+def test_a_way_out_is_left_only_where_a_failure_may_lead_to_it(tmp_path: Path) -> None:
+    steps = [
+        step("a", on_error={"go_to": "out"}),
+        step("b", "a"),
+        step("out", on_error={"go_to": "last"}),
+        step("after", "out"),
+        step("last"),
+        step("z", **{"finally": True}),
+    ]
+    whole = graph(tmp_path, *steps)
+    assert performable(whole) == ["a", "b", "out", "after", "last", "z"]
+    assert performable(whole, done=["a"]) == ["b", "z"]
+    assert performable(whole, passed_over=["a"]) == ["out", "after", "last", "z"]
+    assert performable(whole, ["out"], ["a"]) == ["after", "z"]
+    assert performable(whole, ["a"], begun=["out"]) == ["b", "out", "after", "last", "z"]
+    without = graph(tmp_path, {**steps[0], "enabled": False}, *steps[1:])
+    assert performable(without) == ["b", "z"]
 
 
 # --- the instance ---------------------------------------------------------------------------------

@@ -349,6 +349,9 @@ def test_a_dry_run_shows_levels_and_the_critical_path_and_changes_nothing(place:
     plan = result_of(place.run("r.yaml", "--dry-run", "--json-output", "--skip", "c"))
     assert plan["levels"] == [["a"], ["b"], ["d"]]
     assert plan["finally"] == ["z"]
+    place.recipe(note("a"), note("b", "on_error: {go_to: c}"), note("c"))
+    plan = result_of(place.run("r.yaml", "--dry-run", "--json-output", "--skip", "b"))
+    assert plan["steps"] == ["a"]
 
 
 def test_a_run_that_had_ended_already_is_said_to_and_how_to_begin_a_new_one(place: Place) -> None:
