@@ -398,6 +398,8 @@ class _Session:
             self.run.store(data, self.graph, now)
             logged = self._log.append(*records)
         self._show(logged)
+        if any(isinstance(each, PauseRequested) for each in asked):
+            self.program.pause(self.machine.in_flight)
         for instruction in instructions:
             if isinstance(instruction, CallHook):
                 self._executor.submit(

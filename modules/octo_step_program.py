@@ -7,7 +7,7 @@ file says which kind of program it has, and `KINDS` who loads that.
 from __future__ import annotations
 
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +67,10 @@ class Program(Protocol):
         """Do nothing if all is there that a run needs; raises OctoError if something is missing."""
         ...
 
+    def pause(self, nodes: Collection[str]) -> None:
+        """The run is to rest: tell those of these nodes, which are at work, that can rest, too."""
+        ...
+
 
 class LibraryProgram:
     """A step library; `first` is the node to begin at, None leaves that to the library.
@@ -116,6 +120,9 @@ class LibraryProgram:
         return changed_files(instance, self._library.path)
 
     def require_ready(self) -> None:  # noqa: D102
+        pass
+
+    def pause(self, nodes: Collection[str]) -> None:  # noqa: D102
         pass
 
 

@@ -20,13 +20,12 @@ from octo_parameter_schema import GLOBAL_GROUP
 from octo_step_console import Stream
 from octo_step_engine import Outcome, StepEngine
 from octo_step_hooks import StepFailure, StepResult
-from octo_step_output import file_stem
 from orchestrator.context import CONTEXT_GROUP
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_environment import RunEnvironment
 from orchestrator.recipe_inputs import resolve_inputs
 from orchestrator.recipe_instance import Continuation
-from orchestrator.recipe_program import Inputs, RecipeProgram, load_program
+from orchestrator.recipe_program import Inputs, RecipeProgram, load_program, nested_instance
 
 _FREE_WITHIN_S: Final = 10.0
 """A killed engine's nested ones end at once, but not at the same instant."""
@@ -39,7 +38,7 @@ def begin_nested(outer: RunEnvironment, node: str) -> None:
     The engine calls this once whenever the step is to be performed: so a run that has succeeded
     before has been told to it, and one that succeeds from now on has not.
     """
-    place = _place(outer, node)
+    place = nested_instance(outer.instance, node)
     if is_instance(place):
         instance = InstanceDir(place)
         shared = instance.parameters.read()[GLOBAL_GROUP]
@@ -69,7 +68,7 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
     """
     step, _ = outer.place_of(node)
     pinned = outer.pinned.of_step(step)
-    place = _place(outer, node)
+    place = nested_instance(outer.instance, node)
     program = RecipeProgram(
         pinned,
         Inputs(resolve_inputs(pinned.compiled["inputs"], args), hidden=outer.secrets),
@@ -88,10 +87,6 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
         raise KeyboardInterrupt
     context = instance.parameters.read().get(CONTEXT_GROUP, {})
     return StepResult({"instance": str(instance.path), "context": context})
-
-
-def _place(outer: RunEnvironment, node: str) -> Path:
-    return outer.instance / "nested" / file_stem(node)
 
 
 def _nested_instance(program: RecipeProgram, place: Path) -> InstanceDir:

@@ -14,18 +14,20 @@ come from the environment.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from octo_errors import InstanceError, OctoError, UsageError
 from octo_graph_checks import dependency_graph
-from octo_instance_dir import InstanceDir
+from octo_instance_dir import PAUSE_REQUEST, InstanceDir
 from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY
 from octo_step_graph import StepGraph
 from octo_step_hooks import NodeSource
 from octo_step_lib import Problem
+from octo_step_output import file_stem
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_environment import RunEnvironment
 from orchestrator.recipe_inputs import required, resolve_inputs
@@ -143,6 +145,11 @@ class RecipeProgram:
                 f"secret inputs are kept nowhere, and needed again: {', '.join(missing)}",
                 hint="\n".join([command, *(f"or set {each} before" for each in variables)]),
             )
+
+    def pause(self, nodes: Collection[str]) -> None:
+        """Let the recipes rest that are steps of this one, and are at work."""
+        for node in nodes:
+            _pause_all(nested_instance(self.instance, node))
 
     def described(self) -> dict[str, dict[str, Any]]:
         """The groups of the parameter file that say what is run."""
@@ -265,6 +272,20 @@ def load_program(instance: InstanceDir, verbose: bool = False) -> RecipeProgram:
         working_directory=Path(about["working_directory"]),
         verbose=verbose,
     )
+
+
+def _pause_all(place: Path) -> None:
+    """Ask a nested run to rest, and those that are nested in it, for which it waits."""
+    with suppress(OctoError), InstanceDir(place).parameters.transaction() as data:
+        if data[GLOBAL_GROUP]["step_engine_state"] == "RUNNING":
+            data[GLOBAL_GROUP][PAUSE_REQUEST] = True
+    for deeper in place.glob("nested/*"):
+        _pause_all(deeper)
+
+
+def nested_instance(outer: Path, node: str) -> Path:
+    """Where the recipe runs that a step, or an item of one, of the instance `outer` is."""
+    return outer / "nested" / file_stem(node)
 
 
 def recipe_group(instance: InstanceDir) -> dict[str, Any]:

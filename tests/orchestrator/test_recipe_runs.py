@@ -530,6 +530,25 @@ def test_a_nested_run_that_rests_lets_the_outer_one_rest(place: Place) -> None:
     assert place.log() == ["in", "then", "b"]
 
 
+def test_ctrl_c_lets_the_nested_runs_rest_too_at_any_depth(place: Place) -> None:
+    place.recipe("name: s, type: recipe, recipe: middle.yaml", note("b", "depends_on: s"))
+    place.recipe("name: m, type: recipe, recipe: inner.yaml", name="middle")
+    place.recipe(work("in", "hold", "in"), note("then", "depends_on: in"), name="inner")
+
+    def is_to_pause(name: str) -> bool:
+        return "pause_request_bool" in place.parameters(name)["global_parameters"]
+
+    with place.running("r.yaml") as process:
+        wait_for(place.log, "the step to be at work")
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: is_to_pause("r/nested/s/nested/m"), "the inner run to be told")
+        place.go("in")
+        assert process.wait(DEADLINE_S) == 3
+    assert place.log() == ["in"]
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.log() == ["in", "then", "b"]
+
+
 def test_wrong_inputs_of_a_nested_recipe_are_told(place: Place) -> None:
     place.recipe("name: s, type: recipe, recipe: inner.yaml, args: {word: '{{ 1 + 1 }}'}")
     place.recipe(note("in"), head=INNER, name="inner")

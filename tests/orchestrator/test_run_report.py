@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,6 +72,9 @@ class Steps:
         return []
 
     def require_ready(self) -> None:
+        pass
+
+    def pause(self, nodes: Collection[str]) -> None:
         pass
 
 

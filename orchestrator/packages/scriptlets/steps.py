@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -216,6 +216,9 @@ class ScriptletProgram:
 
     def require_ready(self) -> None:  # noqa: D102
         self._steps.require_ready()
+
+    def pause(self, nodes: Collection[str]) -> None:  # noqa: D102
+        pass
 
     def changes(self, instance: Path) -> list[str]:
         """The steps that are not as they were when they were pinned."""
