@@ -13,7 +13,7 @@ from orchestrator.recipe_document import Report
 from orchestrator.recipe_model import Step
 from orchestrator.recipe_modules import LackingError, ModulePath
 from orchestrator.recipe_signatures import Target
-from scriptlets.calls import is_for_context
+from scriptlets.calls import ROLES, arguments_of, is_for_context
 
 __all__ = ["Mistake", "PythonChecks", "call_mistakes"]
 
@@ -73,15 +73,34 @@ def _of_scriptlet(target: Target, name: str, args: dict[str, Any] | list[Any]) -
         message = f"{name} is a scriptlet: its args are a mapping, not a list"
         yield Mistake(None, message, "name each: args: {name: value}")
         return
-    if target.parameters is None:
+    parameters = _asked_for(target, args) if target.parameters is None else target.parameters
+    if parameters is None:
         return
     for given in args:
-        if given not in target.parameters:
-            hint = "" if target.parameters else "it has none"
-            yield Mistake(given, f"{name} has no parameter {given!r}", hint, target.parameters)
-    for wanted, needed in target.parameters.items():
+        if given not in parameters:
+            hint = "" if parameters else "it has none"
+            yield Mistake(given, f"{name} has no parameter {given!r}", hint, parameters)
+    for wanted, needed in parameters.items():
         if needed and wanted not in args:
             yield Mistake(None, f"{name} needs the parameter {wanted!r}")
+
+
+def _asked_for(target: Target, args: dict[str, Any]) -> dict[str, bool] | None:
+    """What the methods of a scriptlet ask for by name: name -> whether it must be given.
+
+    Also `args` themselves, where it may take any; None where all of that isn't known.
+    """
+    if not target.methods:
+        return None
+    asked = [each for method in target.methods for each in method.parameters.values()]
+    roles = {"context": None, "params": args}
+    made = [arguments_of(each.parameters.values(), roles, args) for each in target.methods]
+    taken = {name for each in made for name in each.used}
+    taken |= {each.name for each in asked if each.kind not in _ANY and each.name not in ROLES}
+    if target.takes_more or any(each.takes_all for each in made):
+        taken |= args.keys()
+    missing = {name for each in made for name in each.missing}
+    return {name: name in missing for name in (*taken, *missing)}
 
 
 def _of_function(
@@ -108,6 +127,7 @@ def _of_function(
 
 
 _EITHER, _BY_NAME = P.POSITIONAL_OR_KEYWORD, P.KEYWORD_ONLY
+_ANY = (P.VAR_POSITIONAL, P.VAR_KEYWORD)
 
 
 def _filled(signature: Signature, args: dict[str, Any] | list[Any], by_place: list[P]) -> set[str]:

@@ -24,12 +24,17 @@ class Target:
             are texts where they come from source.
         parameters: What a scriptlet declares: name -> whether it must be given; None where it
             declares nothing, or nothing that is known.
+        methods: What `__init__` and `run` of a scriptlet take that declares nothing; empty where
+            that isn't known.
+        takes_more: Whether such a scriptlet may have a use for others than these take.
     """
 
     is_callable: bool = True
     is_scriptlet: bool = False
     signature: inspect.Signature | None = None
     parameters: Mapping[str, bool] | None = None
+    methods: tuple[inspect.Signature, ...] = ()
+    takes_more: bool = False
 
 
 UNKNOWN = Target()
@@ -181,7 +186,7 @@ def _is_plain(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bo
 def _class(node: ast.ClassDef) -> Target:
     members = _bound(node.body)
     if isinstance(members.get("run"), ast.FunctionDef | ast.AsyncFunctionDef):
-        return Target(is_scriptlet=True, parameters=_declared(members.get("parameters")))
+        return _scriptlet(node, members)
     if node.keywords or "run" in members or any(ast.unparse(e) != "object" for e in node.bases):
         return UNKNOWN
     if {"__new__", "__call__"} & members.keys() or not members.keys().isdisjoint({"__slots__"}):
@@ -192,6 +197,24 @@ def _class(node: ast.ClassDef) -> Target:
     if isinstance(init, ast.FunctionDef) and not init.decorator_list:
         return Target(signature=_signature(init.args, skip=1))
     return UNKNOWN
+
+
+def _scriptlet(node: ast.ClassDef, members: Mapping[str, ast.AST]) -> Target:
+    if "parameters" in members:
+        return Target(is_scriptlet=True, parameters=_declared(members["parameters"]))
+    bases = {ast.unparse(each).rpartition(".")[2] for each in node.bases}
+    methods = [members[name] for name in ("__init__", "run") if name in members]
+    plain = [
+        _signature(each.args, skip=1)
+        for each in methods
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and not each.decorator_list
+    ]
+    own = node.keywords or "__new__" in members or bases - {"object", "BaseScriptlet"}
+    if own or len(plain) < len(methods):
+        return Target(is_scriptlet=True)
+    hooks = {"validate", "setup"} & members.keys()
+    more = "BaseScriptlet" in bases or bool(hooks)
+    return Target(is_scriptlet=True, methods=tuple(plain), takes_more=more)
 
 
 def _declared(value: ast.AST | None) -> dict[str, bool] | None:

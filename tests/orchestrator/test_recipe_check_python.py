@@ -9,8 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from octo_errors import ScriptletError
+from orchestrator.context import Context
 from orchestrator.recipe_check_python import call_mistakes
-from orchestrator.recipe_signatures import Target
+from orchestrator.recipe_signatures import Outline, Target
+from scriptlets.framework import BaseScriptlet, Parameter
+from scriptlets.lifecycle import check_call
 
 P = inspect.Parameter
 NAMES = "abcdef"
@@ -79,3 +83,42 @@ def test_what_is_not_known_is_right() -> None:
     for args in (None, [1], {"a": 1}):
         assert list(call_mistakes(Target(), "f", args)) == []
     assert list(call_mistakes(Target(is_scriptlet=True), "f", {"a": 1})) == []
+
+
+SCRIPTLETS = {
+    "single": "class S:\n  def run(self, a, b=1): ...",
+    "by_name": "class S:\n  def run(self, *, a, context): ...",
+    "own_init": "class S:\n  def __init__(self, a): ...\n  def run(self): ...",
+    "both": "class S:\n  def __init__(self, b): ...\n  async def run(self, ctx, a): ...",
+    "all": "class S:\n  def run(self, context, params): ...",
+    "all_and_one": "class S:\n  def run(self, params, a): ...",
+    "more": "class S:\n  def run(self, a, **more): ...",
+    "any_init": "class S:\n  def __init__(self, **more): ...\n  def run(self, a): ...",
+    "checked": "class S:\n  def validate(self, params): ...\n  def run(self, a): ...",
+    "based": "class S(BaseScriptlet):\n  def run(self, a): ...",
+    "own_role": "class S:\n  def run(self, args, parameters=1): ...",
+    "annotated": "class S:\n  def run(self, store: Context, a): ...",
+    "declared": "class S:\n  parameters = {'a': int, 'b': Parameter(int, 1)}\n  def run(self, params): ...",
+    "nothing": "class S:\n  def run(self): ...",
+}
+
+
+@pytest.mark.parametrize("kind", SCRIPTLETS)
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "args", "context", "store"]), st.just(1)))
+def test_a_scriptlets_args_have_a_mistake_if_and_only_if_it_cant_be_run_with_them(
+    kind: str, args: dict[str, Any]
+) -> None:
+    names: dict[str, Any] = {
+        "BaseScriptlet": BaseScriptlet,
+        "Context": Context,
+        "Parameter": Parameter,
+    }
+    exec(SCRIPTLETS[kind], names)
+    target = Outline(SCRIPTLETS[kind].encode(), "s.py").target("S")
+    assert target is not None and target.is_scriptlet
+    try:
+        check_call(names["S"], args)
+        is_right = True
+    except ScriptletError:
+        is_right = False
+    assert (list(call_mistakes(target, "S", args)) == []) == is_right

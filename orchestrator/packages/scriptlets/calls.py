@@ -8,7 +8,7 @@ gets the parameters that nothing else takes, unless the whole dict is passed as 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from inspect import Parameter as P
 from typing import Any, Final
@@ -68,9 +68,16 @@ def arguments_for(
         first: The role that a required parameter gets that nothing else is meant for.
         skip: How many parameters the call will fill by itself (`self`).
     """
+    return arguments_of(parameters_of(function)[skip:], roles, params, first=first)
+
+
+def arguments_of(
+    parameters: Iterable[P], roles: Mapping[str, Any], params: Mapping[str, Any], *, first: str = ""
+) -> Arguments:
+    """The same for something that has these parameters."""
     made = Arguments()
     rest = False
-    for parameter in parameters_of(function)[skip:]:
+    for parameter in parameters:
         if parameter.kind is P.VAR_KEYWORD:
             rest = True
         elif parameter.kind is not P.VAR_POSITIONAL:
