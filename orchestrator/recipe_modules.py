@@ -294,7 +294,8 @@ def _attribute(module: ModuleType, function: str) -> Any:
 
 
 def _no_function(module: str, function: str, names: Iterable[str]) -> LackingError:
-    public = [name for name in names if not name.startswith("_")]
+    # What is None is there, too, and no help.
+    public = [name for name in names if not name.startswith("_") and name != function]
     hint = f"{module} has none that can be called" if not public else ""
     return LackingError("function", f"{module} has no {function!r}", function, public, hint)
 

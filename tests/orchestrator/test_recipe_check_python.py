@@ -98,7 +98,8 @@ SCRIPTLETS = {
     "based": "class S(BaseScriptlet):\n  def run(self, a): ...",
     "own_role": "class S:\n  def run(self, args, parameters=1): ...",
     "annotated": "class S:\n  def run(self, store: Context, a): ...",
-    "declared": "class S:\n  parameters = {'a': int, 'b': Parameter(int, 1)}\n  def run(self, params): ...",
+    "declared": "class S:\n  parameters = {'a': int, 'b': Parameter(int, 1)}\n"
+    "  def run(self, params): ...",
     "nothing": "class S:\n  def run(self): ...",
 }
 

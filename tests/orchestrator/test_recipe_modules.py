@@ -260,6 +260,12 @@ def test_what_cant_be_called_is_told(write: Write) -> None:
         ModulePath(here, here).load("tasks", "LIMIT")
 
 
+def test_what_is_none_is_no_hint_for_itself(write: Write) -> None:
+    with pytest.raises(LackingError, match="builtins has no 'None'") as error:
+        ModulePath(write({}), Path()).find("builtins", "None")
+    assert "None" not in error.value.names
+
+
 def test_the_modules_of_a_place_are_listed_once_however_many_are_missing(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
