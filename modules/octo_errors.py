@@ -148,12 +148,16 @@ def nearest_hint(word: str, candidates: Iterable[str]) -> str:
 
 
 def near_names(word: str, candidates: Iterable[str]) -> list[str]:
-    """The names that a misspelt one may be meant for: the most alike, and those nearly as alike."""
+    """The names that a misspelt one may be meant for: the most alike, and those nearly as alike.
+
+    Small letters and capitals are alike.
+    """
     import difflib  # only a mistake pays for it
 
-    near = difflib.get_close_matches(word, list(candidates), n=3, cutoff=0.6)
+    word, names = word.casefold(), {name.casefold(): name for name in candidates}
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     likeness = {name: difflib.SequenceMatcher(None, name, word).ratio() for name in near}
-    return [name for name in near if likeness[name] > likeness[near[0]] - 0.1]
+    return [names[name] for name in near if likeness[name] > likeness[near[0]] - 0.1]
 
 
 def count(number: int, what: str) -> str:

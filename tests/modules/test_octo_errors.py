@@ -43,6 +43,11 @@ def test_the_nearest_name_is_proposed_alone_where_it_is_near() -> None:
     assert did_you_mean("mesure", names) == "did you mean 'measure'?"
 
 
+def test_capitals_are_near_to_small_letters() -> None:
+    assert did_you_mean("SVG", ["png", "svg", "pdf"]) == "did you mean 'svg'?"
+    assert did_you_mean("measure", ["MEASURE", "treasure"]) == "did you mean 'MEASURE'?"
+
+
 def test_names_that_are_equally_near_are_all_proposed() -> None:
     assert did_you_mean("step_c", ["step_a", "step_b"]).count("step_") == 2
 
