@@ -177,6 +177,8 @@ class Groups(MutableMapping[str, "dict[str, Any]"]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The group of this name, or `default`."""
+        if name in self._open:
+            return self._open[name]
         return self[name] if name in self._parts else default
 
     def setdefault(self, name: str, default: Any = None) -> Any:
@@ -258,7 +260,7 @@ def _group_text(name: str, group: dict[str, Any]) -> bytes:
     try:
         text = _dumps(whole)
         rest = [value for value in group.values() if type(value) not in _PLAIN]
-        plain = type(group) is dict and (not rest or all(map(_is_plain, rest)))
+        plain = type(group) is dict and all(map(_is_plain, rest))
     except (ValueError, TypeError, AttributeError):
         plain = False
     if not plain:
@@ -275,10 +277,10 @@ def _is_plain(value: Any) -> bool:
     """Whether all there is in it is of the types that JSON has, and no NaN."""
     kind = type(value)
     if kind is dict:
-        return all(map(_is_plain, value.values()))
-    if kind is list:
-        return all(map(_is_plain, value))
-    return kind in _PLAIN or (kind is float and value - value == 0.0)
+        value = value.values()
+    elif kind is not list:
+        return kind in _PLAIN or (kind is float and value - value == 0.0)
+    return _PLAIN.issuperset(map(type, value)) or all(map(_is_plain, value))
 
 
 def no_group(name: str, value: object) -> JsonValueError:

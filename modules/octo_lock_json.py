@@ -322,16 +322,14 @@ class LockedJsonFile:
             raise self._unusable("written", error) from error
 
     def _copy_is_old(self) -> bool:
-        if self._copy_is_fresh():
+        now = time.time()
+        if 0 <= now - self._copied_at < SAFETY_COPY_AGE:  # a clock may be set back
             return False
         try:
             self._copied_at = os.stat(self.safety_copy, follow_symlinks=False).st_mtime
         except FileNotFoundError:
             return True
-        return not self._copy_is_fresh()
-
-    def _copy_is_fresh(self) -> bool:
-        return 0 <= time.time() - self._copied_at < SAFETY_COPY_AGE  # a clock may be set back
+        return not 0 <= now - self._copied_at < SAFETY_COPY_AGE
 
     # --- what can be wrong with it ---
 

@@ -18,7 +18,7 @@ What a killed one has left goes when another process replaces the file.
 """
 
 # pathlib and contextlib are slow to load, and a command that updates one value loads this module:
-# ruff: noqa: PTH105, PTH108, SIM105
+# ruff: noqa: PTH104, PTH108, SIM105
 
 from __future__ import annotations
 
