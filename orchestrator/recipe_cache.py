@@ -98,20 +98,23 @@ _WHY = {
 }
 
 
-def read_content(path: str, name: str) -> bytes:
+def read_content(path: str, name: str, *, of_recipe: bool = True) -> bytes:
     """The bytes of a file.
 
     Args:
         name: What it is called in problems.
+        of_recipe: It is to be a regular file, since it is read more than once; any other may be a
+            pipe, as `<(command)` is for a shell.
 
     Raises:
         RecipeError: It can't be read, is no file, or has more than MAX_BYTES.
     """
     try:
         kind = os.stat(path).st_mode  # noqa: PTH116
-        if not stat.S_ISREG(kind):
+        if not stat.S_ISREG(kind) and (of_recipe or not stat.S_ISFIFO(kind)):
             found = "a directory" if stat.S_ISDIR(kind) else "no regular file"
-            raise _unreadable(name, f"is {found}; a recipe is a YAML file")
+            wanted = "a recipe is a YAML file" if of_recipe else "inputs are in a YAML file"
+            raise _unreadable(name, f"is {found}; {wanted}")
         with open(path, "rb") as file:  # noqa: PTH123
             text = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -119,7 +122,7 @@ def read_content(path: str, name: str) -> bytes:
         hint = _near_file(path) if number == errno.ENOENT else ""
         raise _unreadable(name, _WHY.get(number or 0, str(error)), hint) from None
     if len(text) > MAX_BYTES:
-        raise _unreadable(name, f"has more than {MAX_BYTES >> 20} MiB, too much for a recipe")
+        raise _unreadable(name, f"has more than {MAX_BYTES >> 20} MiB, which is too much")
     return text
 
 

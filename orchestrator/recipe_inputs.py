@@ -117,7 +117,8 @@ class _Inputs:
         from orchestrator.recipe_yaml import load_yaml  # most runs are given no file
 
         try:
-            document = load_yaml(read_content(file, file), file)
+            content = read_content(file, file, of_recipe=False)
+            document = load_yaml(content, file, smallest="at least one NAME: VALUE")
         except RecipeError as error:
             self.problems += error.details["problems"]
             return
@@ -154,7 +155,11 @@ class _Inputs:
         """Take a text from outside as a value of the input's type."""
         spec = self.specs[name]
         try:
+            text.encode()
             value = _CONVERSIONS.get(spec.get("type", "any"), str)(text)
+        except UnicodeEncodeError:
+            self._tell(where, f"input {name!r} is no UTF-8")
+            self.values[name] = None
         except ValueError:
             shown = "another text" if spec.get("secret") else _short(text)
             expected = KINDS[TYPES[spec["type"]]][0]

@@ -31,12 +31,15 @@ MAX_VALUES = 500_000
 MAX_PROBLEMS = 100
 """After as many, the rest of the file isn't looked at."""
 
+_SMALLEST = "the smallest recipe: steps: [{name: hello, module: builtins, function: print}]"
 
-def load_yaml(text: bytes, file: str) -> Document:
+
+def load_yaml(text: bytes, file: str, *, smallest: str = _SMALLEST) -> Document:
     """The value of a YAML file's bytes, with places.
 
     Args:
         file: Its name in problems.
+        smallest: The least that it could hold: what an empty one lacks.
 
     Raises:
         RecipeError: It is no YAML, or has what a recipe can't have.
@@ -53,12 +56,10 @@ def load_yaml(text: bytes, file: str) -> Document:
     finally:
         loader.dispose()
     if builder.root is None:
-        raise recipe_error([Problem(file, 1, "the file is empty", _SMALLEST, column=1)])
+        raise recipe_error([Problem(file, 1, "the file is empty", smallest, column=1)])
     value, node = builder.root
     return Document(file, value, builder.problems, node)
 
-
-_SMALLEST = "the smallest recipe: steps: [{name: hello, module: builtins, function: print}]"
 
 # --- the text -------------------------------------------------------------------------------------
 
@@ -276,7 +277,7 @@ class _Builder:
 
     def _document(self, event: yaml.Event) -> None:
         if self.root is not None:
-            self._refuse(event, "a second document begins here", "one recipe a file")
+            self._refuse(event, "a second document begins here", "one document a file")
 
     def _complain(self, event: Any, message: str, hint: str = "") -> None:
         mark = event.start_mark

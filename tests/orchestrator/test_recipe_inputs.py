@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "kind": {"type": "string", "default": "a", "choices": ["a", "b"]},
     }
     given = [
+        "name=\udcff",
         "naem=x",
         "count=many",
         "count=1.5",
@@ -144,6 +147,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "kind=c",
     ]
     assert problems(specs, *given, files=[file]) == [
+        "--set: input 'name' is no UTF-8",
         "--set: there is no input 'naem'\n  did you mean 'name'?",
         "--set: input 'count' must be a whole number, and is 'many'",
         "--set: input 'count' must be a whole number, and is 1.5",
@@ -162,15 +166,27 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_files_that_cant_be_used_are_told(tmp_path: Path) -> None:
-    broken, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    broken, other, empty = (tmp_path / f"{name}.yaml" for name in "abc")
     broken.write_text("a: [")
     other.write_text("[1]")
-    found = problems(SPECS, files=[broken, other, tmp_path / "none.yaml"])
+    empty.touch()
+    found = problems(SPECS, files=[broken, other, tmp_path / "none.yaml", empty, tmp_path])
     assert [each.partition(": ")[2].partition("\n")[0] for each in found] == [
+        "is a directory; inputs are in a YAML file",
         "[ opens here, and nothing closes it",
         "must be a mapping: NAME: VALUE, one a line",
+        "the file is empty",
         "there is no such file",
     ]
+    assert "recipe" not in "".join(found).replace(str(tmp_path), "")
+
+
+def test_inputs_can_come_from_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        threads.submit(pipe.write_text, "count: 5")
+        assert resolve_inputs({"count": {"type": "integer"}}, files=[pipe]) == {"count": 5}
 
 
 def test_a_recipe_without_inputs_says_so() -> None:

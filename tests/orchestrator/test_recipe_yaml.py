@@ -191,7 +191,7 @@ def test_characters_of_texts_have_places(
         ("true: 2", "1:1", "the key true is no text", "'true'"),
         ("? [a]\n: 1", "1:3", "a key must be text", ""),
         ("a: {{ x }}", "1:5", "a key must be text", 'a template needs quotes: "{{ ... }}"'),
-        ("a: 1\n---\nb: 1", "2:1", "a second document begins here", "one recipe a file"),
+        ("a: 1\n---\nb: 1", "2:1", "a second document begins here", "one document a file"),
         ("a: !!python/object:os.system x", "1:4", "the tag !!python/object:os.system", "quotes"),
         ("a: !!binary aGk=", "1:4", "the tag !!binary", "take it away"),
         ("a: !mine x", "1:4", "the tag !mine", "take it away"),
