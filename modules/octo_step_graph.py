@@ -23,6 +23,7 @@ def self_arrow_key(name: str) -> str:
     return "step_arrow_graph_list_key_" + name
 
 
+@functools.lru_cache(maxsize=1024)  # asked some twenty times for each item that is performed
 def item_of(name: str) -> tuple[str, int]:
     """The node, and the number from 0, of one of its items; ("", 0) for a name that is none."""
     node, bracket, number = name[:-1].rpartition("[")
