@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from octo_errors import count
-from orchestrator.recipe_document import Report
+from orchestrator.recipe_document import Report, is_template
 from orchestrator.recipe_model import Step
 from orchestrator.recipe_modules import LackingError, ModulePath
 from orchestrator.recipe_signatures import Target
 from scriptlets.calls import ROLES, arguments_of, is_for_context
+from scriptlets.parameters import Parameter
 
 __all__ = ["Mistake", "PythonChecks", "call_mistakes"]
 
@@ -83,6 +84,10 @@ def _of_scriptlet(target: Target, name: str, args: dict[str, Any] | list[Any]) -
     for wanted, needed in parameters.items():
         if needed and wanted not in args:
             yield Mistake(None, f"{name} needs the parameter {wanted!r}")
+    for given in args.keys() & target.values.keys():
+        problem = Parameter(**target.values[given]).problem(given, args[given])
+        if problem and not is_template(repr(args[given])):
+            yield Mistake(given, f"{name}: {problem}")
 
 
 def _asked_for(target: Target, args: dict[str, Any]) -> dict[str, bool] | None:

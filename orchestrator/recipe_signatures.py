@@ -6,7 +6,7 @@ import ast
 import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import Parameter as P
 from typing import Any
 
@@ -24,6 +24,8 @@ class Target:
             are texts where they come from source.
         parameters: What a scriptlet declares: name -> whether it must be given; None where it
             declares nothing, or nothing that is known.
+        values: What its values must be, where that is known: name -> arguments of
+            `scriptlets.parameters.Parameter`.
         methods: What `__init__` and `run` of a scriptlet take that declares nothing; empty where
             that isn't known.
         takes_more: Whether such a scriptlet may have a use for others than these take.
@@ -33,6 +35,7 @@ class Target:
     is_scriptlet: bool = False
     signature: inspect.Signature | None = None
     parameters: Mapping[str, bool] | None = None
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     methods: tuple[inspect.Signature, ...] = ()
     takes_more: bool = False
 
@@ -201,7 +204,9 @@ def _class(node: ast.ClassDef) -> Target:
 
 def _scriptlet(node: ast.ClassDef, members: Mapping[str, ast.AST]) -> Target:
     if "parameters" in members:
-        return Target(is_scriptlet=True, parameters=_declared(members["parameters"]))
+        declared = members["parameters"]
+        needed, values = _declared(declared), _declared_values(declared)
+        return Target(is_scriptlet=True, parameters=needed, values=values)
     bases = {ast.unparse(each).rpartition(".")[2] for each in node.bases}
     methods = [members[name] for name in ("__init__", "run") if name in members]
     plain = [
@@ -230,6 +235,48 @@ def _declared(value: ast.AST | None) -> dict[str, bool] | None:
             and (len(each.args) > 1 or any(word.arg in ("default", None) for word in each.keywords))
         )
     return found
+
+
+def _declared_values(value: ast.AST) -> dict[str, dict[str, Any]]:
+    """What the values of a literal `parameters` must be, as far as that is certain."""
+    found = {}
+    pairs = zip(value.keys, value.values, strict=True) if isinstance(value, ast.Dict) else ()
+    for key, each in pairs:
+        try:
+            if isinstance(key, ast.Constant):
+                found[str(key.value)] = _parameter_arguments(each)
+        except (TypeError, ValueError):  # only running the module would tell
+            continue
+    return found
+
+
+def _parameter_arguments(value: ast.AST) -> dict[str, Any]:
+    """The arguments of the Parameter that a type, or `Parameter(...)`, stands for."""
+    words = {"type": value}
+    if isinstance(value, ast.Call):
+        if ast.unparse(value.func).rpartition(".")[2] != "Parameter":
+            raise ValueError(value)
+        words = dict(zip(("type", "default", "choices"), value.args, strict=False))
+        words |= {str(each.arg): each.value for each in value.keywords}
+    literals = {key: words[key] for key in ("default", "choices") if key in words}
+    kind = {"type": _type(words["type"])} if "type" in words else {}
+    return kind | {key: ast.literal_eval(each) for key, each in literals.items()}
+
+
+_TYPES = {each.__name__: each for each in (str, int, float, bool, list, dict, object)}
+
+
+def _type(node: ast.AST) -> Any:
+    match node:
+        case ast.Name(id=name) if name in _TYPES:
+            return _TYPES[name]
+        case ast.Constant(value=None):
+            return None
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _type(left) | _type(right)
+        case ast.Tuple(elts=each):
+            return tuple(map(_type, each))
+    raise ValueError(node)
 
 
 def _signature(args: ast.arguments, skip: int = 0) -> inspect.Signature:

@@ -97,7 +97,7 @@ ORCHESTRATOR = {
     "recipe_modules": "recipe_signatures scriptlets",
     "recipe_sandbox": "",
     "recipe_values": "recipe_document recipe_sandbox",
-    "recipe_check_python": "recipe_model recipe_modules scriptlets.calls",
+    "recipe_check_python": "recipe_model recipe_modules scriptlets.calls scriptlets.parameters",
     "recipe_check_calls": "recipe_check_python",
     "recipe_check_templates": "dependency_graph recipe_model recipe_values",
     "recipe_check": "dependency_graph recipe_cache recipe_check_calls recipe_check_templates"

@@ -100,12 +100,21 @@ SCRIPTLETS = {
     "annotated": "class S:\n  def run(self, store: Context, a): ...",
     "declared": "class S:\n  parameters = {'a': int, 'b': Parameter(int, 1)}\n"
     "  def run(self, params): ...",
+    "of_types": "class S:\n  parameters = {'a': int | None, 'b': (str, bool)}\n"
+    "  def run(self, **more): ...",
+    "of_choices": "class S:\n  parameters = {'a': Parameter(type=str, default=None),\n"
+    "    'b': Parameter(int, 2, choices=(1, 2)), 'c': Parameter()}\n  def run(self, args): ...",
     "nothing": "class S:\n  def run(self): ...",
 }
 
 
 @pytest.mark.parametrize("kind", SCRIPTLETS)
-@given(st.dictionaries(st.sampled_from(["a", "b", "c", "args", "context", "store"]), st.just(1)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c", "args", "context", "store"]),
+        st.sampled_from([1, "x", None, True]),
+    )
+)
 def test_a_scriptlets_args_have_a_mistake_if_and_only_if_it_cant_be_run_with_them(
     kind: str, args: dict[str, Any]
 ) -> None:
@@ -123,3 +132,21 @@ def test_a_scriptlets_args_have_a_mistake_if_and_only_if_it_cant_be_run_with_the
     except ScriptletError:
         is_right = False
     assert (list(call_mistakes(target, "S", args)) == []) == is_right
+
+
+@pytest.mark.parametrize(
+    "declared",
+    ["MINE", "Parameter(int, default=MINE)", "make(int)", "Path", "list[int]", "Literal['a']"],
+)
+def test_of_values_that_only_running_the_module_would_tell_nothing_is_said(declared: str) -> None:
+    source = f"class S:\n  parameters = {{'a': {declared}}}\n  def run(self, params): ..."
+    target = Outline(source.encode(), "s.py").target("S")
+    assert target is not None
+    assert list(call_mistakes(target, "S", {"a": "x"})) == []
+
+
+def test_a_template_may_become_any_value() -> None:
+    source = "class S:\n  parameters = {'a': int, 'b': list}\n  def run(self, params): ..."
+    target = Outline(source.encode(), "s.py").target("S")
+    assert target is not None
+    assert list(call_mistakes(target, "S", {"a": "{{ item }}", "b": ["{{ item }}"]})) == []

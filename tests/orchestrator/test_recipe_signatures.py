@@ -157,6 +157,13 @@ class f(BaseScriptlet):
     assert target(source) == Target(
         is_scriptlet=True,
         parameters={"source": True, "limit": False, "other": False, "wanted": True, "any": False},
+        values={
+            "source": {"type": str},
+            "limit": {"type": int, "default": 3},
+            "other": {"type": int, "default": 3},
+            "wanted": {"type": int, "choices": (1, 2)},
+            "any": {},
+        },
     )
     unknown = source.replace("parameters =", "parameters = OTHERS |")
     assert target(unknown) == Target(is_scriptlet=True)
