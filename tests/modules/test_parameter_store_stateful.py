@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+import octo_spare_file
 from octo_errors import ConflictError, ParameterFileError, ParameterValueError
 from octo_lock_json import LockedJsonFile
 from octo_parameter_store import parameter_file, same_value
@@ -37,6 +38,9 @@ class ParameterStore(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        for name in ("WORTHWHILE", "ALONE"):  # spares are kept, and left open, from the first write
+            self.patch.setattr(octo_spare_file, name, 0)
         self.directory = Path(tempfile.mkdtemp(prefix="octo-"))
         self.path = self.directory / PARAMETER_FILE_NAME
         self.names = (str(self.path), str(self.directory / LOCK_FILE_NAME))
@@ -54,6 +58,7 @@ class ParameterStore(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         shutil.rmtree(self.directory)
+        self.patch.undo()
 
     def written(self, before: str) -> None:
         """The revision counts a write, and only a write."""
