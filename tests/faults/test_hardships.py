@@ -44,6 +44,11 @@ def run(laboratory: Laboratory, scenario: str, work: Path, environment: dict[str
     return laboratory.run(Experiment(scenario, work, environment=environment))
 
 
+def check_refused(outcome: Outcome, work: Path, error: int) -> None:
+    """It ended in an error that names the place and this cause."""
+    assert outcome.code == REFUSED and told(outcome, work, error), outcome
+
+
 # --- the disk -------------------------------------------------------------------------------------
 
 
@@ -78,7 +83,7 @@ def test_on_a_full_disk_a_run_says_so_and_goes_on_when_there_is_room(
     run(laboratory, "instance", disk, {})
     fill(disk)
     outcome = run(laboratory, "command_run", disk, {})
-    assert outcome.code == REFUSED and told(outcome, disk, errno.ENOSPC), outcome
+    check_refused(outcome, disk, errno.ENOSPC)
     (disk / "ballast").unlink()
     assert run(laboratory, "command_run", disk, {}).code == 0
     assert stored(disk / INSTANCE)["global_parameters"]["step_engine_state"] == "COMPLETE_SUCCESS"
@@ -98,13 +103,13 @@ def test_a_limit_on_the_size_of_files_ends_in_an_error_with_nothing_lost(
 
 
 def check_grown(outcome: Outcome, work: Path, error: int) -> None:
-    assert outcome.code == REFUSED and told(outcome, work, error), outcome
+    check_refused(outcome, work, error)
     assert outcome.acknowledged[1:]
     assert len(stored(work / INSTANCE)["grown"]["text"]) == outcome.acknowledged[-1]
 
 
 def check_log(outcome: Outcome, work: Path, error: int) -> None:
-    assert outcome.code == REFUSED and told(outcome, work, error), outcome
+    check_refused(outcome, work, error)
     assert [number for number, _ in observe(work)["events"]] == outcome.acknowledged
 
 
@@ -140,7 +145,7 @@ def test_where_one_may_not_write_one_is_told_so(
     state = observe(work)
     work.parent.chmod(0o755)
     outcome = bench.run(f"{scenario} as nobody")
-    assert outcome.code == REFUSED and told(outcome, work, errno.EACCES), outcome
+    check_refused(outcome, work, errno.EACCES)
     assert observe(work) == state and not bench.strays()
 
 
@@ -165,7 +170,7 @@ def test_with_too_few_descriptors_it_is_told_that_there_are_too_few(
         outcome = bench.run(f"{scenario} with few descriptors")
         if outcome.code == 0:
             break
-        assert outcome.code == REFUSED and told(outcome, work, errno.EMFILE), outcome
+        check_refused(outcome, work, errno.EMFILE)
         if not outcome.acknowledged and before != "instance":
             assert observe(work) == state
         bench.environment = {}
@@ -182,6 +187,6 @@ def test_a_directory_that_disappears_while_it_is_run_in_ends_the_run_with_an_err
     bench = Bench(laboratory, work, "instance")
     bench.begin()
     outcome = bench.run("command_run")
-    assert outcome.code == REFUSED and told(outcome, work, errno.ENOENT), outcome
+    check_refused(outcome, work, errno.ENOENT)
     assert not (work / INSTANCE).exists()
     assert "step_advance" not in (work.parent / "ledger").read_text()
