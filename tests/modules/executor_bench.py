@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,7 +12,6 @@ import pytest
 
 from octo_step_executors import Executor, HookCall, HookResult, LibrarySource, make_executor
 from octo_step_output import StepOutput
-from tests.support import MakeLibrary
 
 DEADLINE_S = 30
 
@@ -62,22 +61,6 @@ class Bench:
 
 
 MakeBench = Callable[..., Bench]
-
-
-def benches(make_library: MakeLibrary, tmp_path: Path) -> Iterator[MakeBench]:
-    """Gives `make_bench(kind, workers, a="body of class step_node_a", ...)`; closes them after."""
-    made: list[Bench] = []
-
-    def make(kind: str, workers: int | None = None, **bodies: str) -> Bench:
-        files = {node: node_module(node, body) for node, body in bodies.items()}
-        directory = tmp_path / "instance"
-        directory.mkdir()
-        made.append(Bench(kind, make_library(files), directory, workers))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.close()
 
 
 HEAD = """

@@ -15,32 +15,18 @@ import psutil
 import pytest
 
 from octo_errors import UsageError
-from octo_step_executors import KINDS, LibrarySource, make_executor
+from octo_step_executors import LibrarySource, make_executor
 from octo_step_output import StepOutput
 from tests.modules.executor_bench import (
     DEADLINE_S,
     INIT,
     Bench,
     MakeBench,
-    benches,
     doing,
     needs_groups,
     returning,
     until,
 )
-from tests.support import MakeLibrary
-
-
-@pytest.fixture
-def make_bench(make_library: MakeLibrary, tmp_path: Path) -> Iterator[MakeBench]:
-    """Makes a bench of a kind."""
-    yield from benches(make_library, tmp_path)
-
-
-@pytest.fixture(params=KINDS)
-def bench_of(request: pytest.FixtureRequest, make_bench: MakeBench) -> Callable[..., Bench]:
-    """Makes a bench of each kind, in turn."""
-    return lambda **bodies: make_bench(request.param, **bodies)
 
 
 class TestContract:

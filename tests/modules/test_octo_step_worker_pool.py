@@ -9,20 +9,18 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 import octo_step_worker_pool
-from octo_step_executors import KINDS, HookResult
+from octo_step_executors import HookResult
 from octo_step_processes import GRACE_S
 from tests.modules.executor_bench import (
     DEADLINE_S,
     Bench,
     MakeBench,
-    benches,
     doing,
     needs_groups,
     node_module,
@@ -33,18 +31,6 @@ from tests.modules.executor_bench import (
 from tests.support import PROJECT, MakeLibrary
 
 pytestmark = needs_groups
-
-
-@pytest.fixture
-def make_bench(make_library: MakeLibrary, tmp_path: Path) -> Iterator[MakeBench]:
-    """Makes a bench of a kind."""
-    yield from benches(make_library, tmp_path)
-
-
-@pytest.fixture(params=KINDS)
-def bench_of(request: pytest.FixtureRequest, make_bench: MakeBench) -> Callable[..., Bench]:
-    """Makes a bench of each kind, in turn."""
-    return lambda **bodies: make_bench(request.param, **bodies)
 
 
 class TestWorkerProcess:
