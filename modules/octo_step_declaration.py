@@ -229,13 +229,25 @@ def _init_dict(member: str, groups: dict[Any, Any], report: Reporter) -> dict[st
             continue
         if group in ENGINE_GROUPS[1:]:
             report.error(f"{member} sets the group {group!r}, the engine's own", member, group)
-        good[group] = {}
-        for key, value in values.items():
-            try:
-                dump_value({group: {key: value}})
-            except JsonValueError as error:
-                path = "".join(f"[{step!r}]" for step in error.path[:6])
-                report.error(f"{member}{path}: {error.reason}", member, group, key)
-            else:
-                good[group][key] = value
+        unfit = _unfit_values(group, values)
+        for key, error in unfit.items():
+            path = "".join(f"[{step!r}]" for step in error.path[:6])
+            report.error(f"{member}{path}: {error.reason}", member, group, key)
+        good[group] = {key: value for key, value in values.items() if key not in unfit}
     return good
+
+
+def _unfit_values(group: str, values: dict[Any, Any]) -> dict[Any, JsonValueError]:
+    """The keys of a group that JSON can't hold, or whose values it can't, and why."""
+    if _misfit({group: values}) is None:  # one by one takes three times as long
+        return {}
+    found = {key: _misfit({group: {key: value}}) for key, value in values.items()}
+    return {key: error for key, error in found.items() if error is not None}
+
+
+def _misfit(value: object) -> JsonValueError | None:
+    try:
+        dump_value(value)
+    except JsonValueError as error:
+        return error
+    return None
