@@ -193,7 +193,9 @@ def _undefined(error: UndefinedNameError, variables: Mapping[str, Any]) -> tuple
         there = (str(key) for key in islice(error.of, 1000))  # to compare more takes long
         return f"{owner or 'a mapping'} has no {name!r}", did_you_mean(name, there)
     if error.of is None:
-        hint = "the value before it is null: the result of a step that returned nothing, or is left out"
+        hint = (
+            "the value before it is null: a step that returned nothing, or was left out, has that"
+        )
         return f"null has no {name!r}", hint
     return f"{owner or type(error.of).__name__} has no {name!r}", ""
 
