@@ -7,6 +7,7 @@ the next run, and the command deals with the run at rest.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from argparse import Namespace
@@ -91,7 +92,9 @@ def _instance_and_node(arguments: Namespace) -> tuple[InstanceDir, str]:
     if len(place) > 1:
         raise UsageError(f"one word too many: {place[1]!r}", hint="jump [INSTANCE] NODE")
     path = place[0] if place else arguments.instance
-    if place and not is_instance(path) and is_instance(node):
+    if not is_instance(path) and is_instance(node):
+        if not place:
+            raise UsageError("NODE is missing", hint=f"jump {shlex.quote(node)} NODE")
         path, node = node, path
     return InstanceDir(path), node
 

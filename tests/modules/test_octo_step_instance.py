@@ -196,6 +196,7 @@ def finish(engine: subprocess.Popen[str]) -> tuple[int, str, str]:
         ("jump x step_node_tow", "'step_node_two'"),
         ("jump a b c", "one word too many"),
         ("jump", "required"),
+        ("jump x", "jump x NODE"),
         ("graph x --format gif", "none of {svg,png,pdf,dot,mermaid}"),
         ("history x -n -3", "-n"),
         ("list --library-path nope", "no such directory"),
