@@ -13,6 +13,7 @@ from typing import Any
 from octo_atomic_file import read_file, replace_file
 from octo_errors import InstanceError
 from octo_instance_dir import InstanceDir
+from octo_lock_json import speed_up
 from octo_parameter_schema import (
     ARMED_KEY,
     DEFAULT_PARAMETERS,
@@ -30,6 +31,8 @@ from octo_step_program import LibraryProgram, Program, load_program
 EVENT_FILES = ".octo_step_engine_events*.jsonl"
 OTHER_FILES = (".octo_step_engine_context*.jsonl", "logs", "nested")
 """What else belongs to one run: the history of its context, output, runs within it."""
+MANY_GROUPS = 500
+"""With fewer, to load what makes writes fast takes longer than to write and read them without."""
 LAUNCHERS = ("octo_step_instance.py", "octo_step_engine_parameters.py")
 
 
@@ -149,12 +152,14 @@ def _make_directory(target: Path, program: Program) -> None:
             mode = (building / name).stat().st_mode
             (building / name).chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
         program.pin(building)
-        # One write, for which it does not pay to load what makes many fast.
+        initial = _initial_parameters(target, program)
+        if len(initial) > MANY_GROUPS:
+            speed_up()
         parameters = parameter_file(
             str(building / PARAMETER_FILE_NAME), str(building / LOCK_FILE_NAME)
         )
         with parameters.transaction() as data:
-            data.update(_initial_parameters(target, program))
+            data.update(initial)
         if not target.exists():
             building.rename(target)
             return
