@@ -293,7 +293,7 @@ class ThreadRedirection:
                 self._redirection.begin(self._shared.fd)
             self._running += 1
             sys.stdout, sys.stderr = self._streams
-        self._own.log = log
+        self._own.log, self._own.stream = log, None
 
     def end(self) -> None:
         """Output of the calling thread goes where it went before `begin`."""
