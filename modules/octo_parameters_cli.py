@@ -335,10 +335,8 @@ def _show(groups: dict[str, dict[str, Any]], request: Request) -> None:
         shown = _found(groups, request.group, "group", request.path)
     if request.key is not None:
         shown = _found(shown, request.key, "key", f"{request.path}, group {request.group!r}")
-    if request.json:
-        _print_escaped(dump_value(shown, indented=True) + "\n")
-    elif request.key is not None:
-        _print_bare(shown)
+    if request.json or request.key is not None:
+        _print_value(shown, request)
     else:
         _print_escaped(display_text(shown) if request.group is None else group_text(shown))
 
@@ -405,7 +403,7 @@ def _wait(file: LockedJsonFile, request: Request, conditions: list[str]) -> None
     except WaitTimeoutError as error:
         states = [f"{key} is {_bare(now[key]) if key in now else 'not there'}" for key, _ in wanted]
         raise WaitTimeoutError(f"not within {request.timeout:g} s: {', '.join(states)}") from error
-    _print_bare(values_that_hold()[0])
+    _print_value(values_that_hold()[0], request)
 
 
 def _repair(file: LockedJsonFile, request: Request) -> None:
@@ -432,6 +430,13 @@ def _print_escaped(text: str) -> None:
 
         escape_unknown_characters(sys.stdout)
         sys.stdout.write(text)
+
+
+def _print_value(value: object, request: Request) -> None:
+    if request.json:
+        _print_escaped(dump_value(value, indented=True) + "\n")
+    else:
+        _print_bare(value)
 
 
 def _print_bare(value: object) -> None:

@@ -199,6 +199,7 @@ def test_waiting_for_a_value(run: Run, tmp_path: Path) -> None:
     setter.join()
     run(".", "g", "n", "5")
     assert run(".", "g", "--wait", "n=5") == "5\n"
+    assert run(".", "g", "--wait", "state=DONE", "--json") == '"DONE"\n'
     said = run(".", "g", "--wait", "state=NEVER", "--wait", "x=1", "--timeout", "0.05", code=1)
     assert "0.05 s" in said
     assert "state is DONE" in said
