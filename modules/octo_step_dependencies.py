@@ -145,24 +145,24 @@ class DependencyMachine(StepMachine):
         return token.failed or items_are_at_work
 
     def _is_ending(self, token: Token) -> bool:
-        final = self.state.finalizing and self.graph.node(token.node).is_final
+        final = self.state.finalizing and self._node(token).is_final
         return bool(self.state.ending) and not final
 
-    def _hook(self, token: Token) -> str:
+    def _hook(self, token: Token, node: Node) -> str:
         if self._has_items(token):
             return "step_items" if token.state == "EXECUTE" and token.items is None else ""
-        return super()._hook(token)
+        return super()._hook(token, node)
 
     def _has_items(self, token: Token) -> bool:
         node = self.graph.nodes.get(token.node)
         return node is not None and "step_items" in node.hooks
 
-    def _pass(self, token: Token) -> None:
+    def _pass(self, token: Token, node: Node) -> None:
         if token.state == "ADVANCE":
             token.arrows = (COMPLETE,)
             self._performed(token, {})
         else:
-            super()._pass(token)
+            super()._pass(token, node)
 
     def _way(self, token: Token) -> dict[str, Any]:
         if token.arrows == (COMPLETE,):

@@ -26,13 +26,13 @@ from octo_lock_json import Groups, speed_up
 from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP
 from octo_step_dependencies import DependencyMachine
 from octo_step_events import EventLog
-from octo_step_executors import Executor, HookCall, HookResult, make_executor
+from octo_step_executors import Executor, HookResult, make_executor
 from octo_step_graph import StepGraph
 from octo_step_machine import HALVES, Limits, StepMachine
 from octo_step_messages import (
-    CallHook,
     Event,
     Finish,
+    HookCall,
     Instruction,
     JumpRequested,
     PauseRequested,
@@ -231,7 +231,7 @@ class StepEngine:
         output = StepOutput(self.instance.path, self._sink)
         try:
             if log.mended:
-                self._observe(log.mended)
+                self._observe([log.mended])
             self._executor = make_executor(
                 self._executor_kind or program.executor,
                 program.source,
@@ -254,13 +254,14 @@ class StepEngine:
             output.close()
             log.close()
 
-    def _observe(self, event: dict[str, Any]) -> None:
+    def _observe(self, events: list[dict[str, Any]]) -> None:
         if self._observer is None:
             return
-        try:
-            self._observer(event)
-        except Exception:
-            _log.exception("an observer failed at the event %s", event.get("event"))
+        for event in events:
+            try:
+                self._observer(event)
+            except Exception:
+                _log.exception("an observer failed at the event %s", event.get("event"))
 
 
 class _Session:
@@ -284,7 +285,7 @@ class _Session:
         self._log = log
         self._executor = executor
         self._ending: Rest | Finish | None = None
-        self._repeated: set[str] = set()
+        self._repeated: set[str] | None = None  # hooks with which the run went on, in flight still
         self._reason = ""
 
     def outcome(self) -> Outcome:
@@ -393,23 +394,16 @@ class _Session:
             instructions: list[Instruction] = []
             for event in [*asked, *events]:
                 instructions += self.machine.handle(event, now)
-            self._note_repeats(events, data)
+            self._note_repeats(data)
             records = self._keep(instructions, data)
             self.run.store(data, self.graph, now)
             logged = self._log.append(*records)
-        self._show(logged)
-        if any(isinstance(each, PauseRequested) for each in asked):
+        self.engine._observe(logged)
+        if PauseRequested in map(type, asked):
             self.program.pause(self.machine.in_flight)
         for instruction in instructions:
-            if isinstance(instruction, CallHook):
-                self._executor.submit(
-                    HookCall(
-                        instruction.node,
-                        instruction.hook,
-                        instruction.timeout_s,
-                        instruction.own_process,
-                    )
-                )
+            if isinstance(instruction, HookCall):
+                self._executor.submit(instruction)
 
     def _keep(self, instructions: list[Instruction], data: Groups) -> list[dict[str, Any]]:
         """Put results and endings into `data`; return the events for the log."""
@@ -435,16 +429,14 @@ class _Session:
                     records.append(end)
         return records
 
-    def _note_repeats(self, events: list[Event], data: Groups) -> None:
+    def _note_repeats(self, data: Groups) -> None:
         """`resumed_bool` is true while the hooks are performed with which a run went on."""
-        if any(isinstance(event, Started) for event in events):
-            self._repeated = (
-                set(self.machine.in_flight) if data[GLOBAL_GROUP]["resumed_bool"] else set()
-            )
-        elif self._repeated:
+        shared = data[GLOBAL_GROUP]
+        if shared["resumed_bool"]:
+            if self._repeated is None:
+                self._repeated = set(self.machine.in_flight)
             self._repeated &= self.machine.in_flight
-        if not self._repeated:
-            data[GLOBAL_GROUP]["resumed_bool"] = False
+            shared["resumed_bool"] = bool(self._repeated)
 
     def _requests(self, data: Groups) -> list[Event]:
         """Take the requests out of the file, and the one that a signal handler left."""
@@ -488,11 +480,7 @@ class _Session:
 
     def write_events(self, events: list[dict[str, Any]]) -> None:
         """Append to the log, and tell the observer."""
-        self._show(self._log.append(*events))
-
-    def _show(self, logged: list[dict[str, Any]]) -> None:
-        for event in logged:
-            self.engine._observe(event)
+        self.engine._observe(self._log.append(*events))
 
 
 def _known(node: str, graph: StepGraph) -> str:

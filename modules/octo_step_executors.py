@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Final
 
 from octo_errors import UsageError, did_you_mean
 from octo_step_hooks import (
-    HookCall,
     HookResult,
     LibrarySource,
     NodeObjects,
@@ -30,6 +29,7 @@ from octo_step_hooks import (
     perform,
     refused,
 )
+from octo_step_messages import HookCall
 from octo_step_output import Redirection, StepOutput, ThreadRedirection
 from octo_step_processes import own_descendants, still_running
 

@@ -1,4 +1,4 @@
-"""What a hook call is, what came of it, and how its return value is judged.
+"""How a hook is called, what came of it, and how its return value is judged.
 
 Shared by the engine's process and the worker processes, so it imports next to nothing.
 A node's hook never ends its caller: whatever it returns or raises becomes a `HookResult`.
@@ -16,24 +16,11 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final, NoReturn, Protocol
 
+from octo_step_messages import HookCall
+
 TEXT_LIMIT: Final = 2_000
 TRACEBACK_LIMIT: Final = 20_000
 VALUE_LIMIT: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class HookCall:
-    """One hook of one node, to be called once.
-
-    A call with `timeout_s` or `own_process` runs in a worker process, where it can be killed. Give
-    all hooks of a node the same: the node's object, and what its hooks keep in it, then lives in
-    one place.
-    """
-
-    node: str
-    hook: str
-    timeout_s: float | None = None
-    own_process: bool = False
 
 
 @dataclass(slots=True)

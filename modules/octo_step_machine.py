@@ -18,9 +18,9 @@ from typing import Any
 from octo_errors import IllegalMoveError, UsageError, did_you_mean
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, Node, StepGraph
 from octo_step_messages import (
-    CallHook,
     Event,
     Finish,
+    HookCall,
     HookDone,
     HookFailed,
     HookInterrupted,
@@ -175,7 +175,7 @@ class StepMachine:
             if token.retry_due is not None or self._waits(token):
                 continue
             to_decide = token.interrupted and not self._is_ending(token)
-            if (token.held and not to_decide) or not self._hook(token):
+            if (token.held and not to_decide) or not self._hook(token, self._node(token)):
                 self._release(token)
             elif not asked_to_pause:  # else it stays interrupted, for the next start
                 self._interrupted(token)
@@ -194,7 +194,7 @@ class StepMachine:
 
     def _interrupted(self, token: Token) -> None:
         """An engine ended while this token's hook ran, or was about to: do as the node says."""
-        policy = self.graph.node(token.node).policy_after_interrupt(token.state)
+        policy = self._node(token).policy_after_interrupt(token.state)
         if not token.interrupted:
             self._record("interrupted", token, {"on_interrupt": policy})
         token.held = token.interrupted = self._is_ending(token)
@@ -268,7 +268,7 @@ class StepMachine:
         self._performed(token, facts, done.output)
 
     def _hook_failed(self, token: Token, failure: HookFailed) -> None:
-        node = self.graph.node(token.node)
+        node = self._node(token)
         self._record("step_error", token, {"error": failure.error, **failure.facts})
         self._out.append(SetResult(token.node, "ERROR", failure.error))
         if token.attempt <= node.max_retries:
@@ -294,11 +294,13 @@ class StepMachine:
         if token.state in ("ADVANCE", "JUMP"):
             facts = {**facts, **self._way(token)}
         self._record("state", token, facts)
-        on_error_arrow = self.graph.node(token.node).error_arrow_key in token.arrows
-        if token.state == "EXECUTE" or (token.attempt > 1 and not on_error_arrow):
+        if token.state == "EXECUTE" or (token.attempt > 1 and not self._on_error_arrow(token)):
             status = "SKIPPED" if facts.get("skipped") and token.state == "EXECUTE" else "SUCCESS"
             self._out.append(SetResult(token.node, status, output=output))
         self._moved(token, "performed")
+
+    def _on_error_arrow(self, token: Token) -> bool:
+        return self._node(token).error_arrow_key in token.arrows
 
     def _way(self, token: Token) -> dict[str, Any]:
         """What the event log tells of the arrows that a token follows."""
@@ -322,16 +324,17 @@ class StepMachine:
         later: list[Token] = []
         while self._ready or self._admit():
             token = self._ready.pop(0)
-            reason = self._reason_to_hold(token)
+            node = self._node(token)
+            reason = self._reason_to_hold(token, node)
             if reason is not None:
                 token.held = True
                 self._pause(reason)
             elif token.state == "JUMP" and token.node in self._entered:
                 later.append(token)
-            elif hook := self._hook(token):
+            elif hook := self._hook(token, node):
                 self._call(token, hook)
             else:
-                self._pass(token)
+                self._pass(token, node)
         self._ready = later
         if not self.in_flight and not later:
             self._conclude()
@@ -348,7 +351,7 @@ class StepMachine:
         """Is `token` not to go on because the run is to end?"""
         return bool(self.state.ending)
 
-    def _reason_to_hold(self, token: Token) -> str | None:
+    def _reason_to_hold(self, token: Token, node: Node) -> str | None:
         """Why the whole run rests before the present state of `token` is performed.
 
         None if it is to be performed, "" if it alone is not, or if the run rests anyway.
@@ -364,7 +367,6 @@ class StepMachine:
         if token.node in self._released:
             self._released.discard(token.node)
             return None
-        node = self.graph.node(token.node)
         if token.state == "JUMP" and node.exit_breakpoint:
             return f"breakpoint at the exit of {token.node}"
         if token.state == "ENTER" and node.entry_breakpoint:
@@ -373,25 +375,23 @@ class StepMachine:
             return f"until {token.node}"
         return None
 
-    def _hook(self, token: Token) -> str:
+    def _hook(self, token: Token, node: Node) -> str:
         """The hook that performs the present state of `token`, or "" if there is none to call."""
-        node = self.graph.node(token.node)
         hook = HOOK_OF_STATE.get(token.state, "")
         if hook not in node.hooks or (token.state == "EXECUTE" and node.skip_execute):
             return ""
         return hook
 
     def _call(self, token: Token, hook: str) -> None:
-        node = self.graph.node(token.node)
+        node = self._node(token)
         if hook == "step_execute" and "step_make_safe" in node.hooks:
             self.state.armed = [name for name in self.state.armed if name != node.name]
             self.state.armed.append(node.name)
         self.in_flight.add(token.node)
-        self._out.append(CallHook(token.node, hook, node.timeout_s, node.own_process))
+        self._out.append(HookCall(token.node, hook, node.timeout_s, node.own_process))
 
-    def _pass(self, token: Token) -> None:
+    def _pass(self, token: Token, node: Node) -> None:
         """Perform a state that has no hook to call."""
-        node = self.graph.node(token.node)
         if token.state == "ADVANCE":
             choice = self.graph.default_arrows(token.node)
             if len(choice) > 1:
@@ -483,6 +483,9 @@ class StepMachine:
         return ""
 
     # --- names and look-ups ---
+
+    def _node(self, token: Token) -> Node:
+        return self.graph.node(token.node)
 
     def _landed(self, node: str) -> Token:
         """The token of a hook that came back."""

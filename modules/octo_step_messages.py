@@ -120,12 +120,17 @@ Event = (
 
 
 @dataclass(slots=True)
-class CallHook:
-    """Call a hook, for at most `timeout_s` seconds; its result comes back as an event."""
+class HookCall:
+    """One hook of one node, to be called once; what comes of it comes back as an event.
+
+    A call with `timeout_s` or `own_process` runs in a worker process, where it can be killed. All
+    hooks of a node have the same: the node's object, and what its hooks keep in it, then lives in
+    one place.
+    """
 
     node: str
     hook: str
-    timeout_s: float | None
+    timeout_s: float | None = None
     own_process: bool = False
 
 
@@ -172,4 +177,4 @@ class Finish:
     reason: str = ""
 
 
-Instruction = CallHook | Record | SetResult | SetItems | Rest | Finish
+Instruction = HookCall | Record | SetResult | SetItems | Rest | Finish

@@ -27,7 +27,6 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from octo_step_hooks import (
-    HookCall,
     HookResult,
     NodeSource,
     failed,
@@ -35,6 +34,7 @@ from octo_step_hooks import (
     printable,
     refused,
 )
+from octo_step_messages import HookCall
 from octo_step_output import NodeLog, StepOutput
 from octo_step_processes import GRACE_S, MARK, end_group
 

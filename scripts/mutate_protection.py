@@ -130,7 +130,7 @@ MUTATIONS = (
     Mutation(
         "fsync of a spare file (`power`)",
         SPARE,
-        "        if sync:\n            os.fdatasync(descriptor)\n",
+        "            if sync:\n                os.fdatasync(descriptor)\n",
         "",
         (
             f"{TEST_SPARE}with_sync_the_spare_is_on_disk_before_it_gets_the_name"
@@ -140,11 +140,28 @@ MUTATIONS = (
     Mutation(
         "lease on the spare file",
         SPARE,
-        "        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n",
+        "            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n",
         "",
         (
             f"{TEST_SPARE}who_has_an_old_version_open_reads_it_whole",
             f"{TEST_SPARE}the_spare_is_not_written_while_anybody_has_it_open",
+        ),
+    ),
+    Mutation(
+        "look at what the name of a file that was left open leads to",
+        SPARE,
+        "            descriptor = self._open.get((status.st_dev, status.st_ino))\n",
+        "            descriptor = next(reversed(self._open.values()))\n",
+        (f"{TEST_SPARE}when_another_replaces_the_file_it_is_seen_and_nothing_is_left_open",),
+    ),
+    Mutation(
+        "... and what that of its spare does",
+        SPARE,
+        "            known = self._open.pop((status.st_dev, status.st_ino), None)\n",
+        "            known = self._open.pop(next(iter(self._open)))\n",
+        (
+            f"{TEST_SPARE}two_files_take_turns",
+            f"{TEST_SPARE}what_was_planted_as_a_spare_is_not_written_to",
         ),
     ),
     Mutation(
@@ -261,7 +278,7 @@ MUTATIONS = (
         "            records = self._keep(instructions, data)\n"
         "            self.run.store(data, self.graph, now)\n",
         "            records = self._keep(instructions, data)\n"
-        "            if not any(isinstance(each, CallHook) for each in instructions):\n"
+        "            if not any(isinstance(each, HookCall) for each in instructions):\n"
         "                self.run.store(data, self.graph, now)\n",
         (
             f"{TEST_ENGINE}each_hook_runs_with_its_state_in_the_file",

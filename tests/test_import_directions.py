@@ -50,7 +50,7 @@ ARROWS = {
     "octo_step_events": "octo_atomic_file octo_errors",
     "octo_step_output": "",
     "octo_step_processes": "",
-    "octo_step_hooks": "octo_json_strict octo_step_lib",
+    "octo_step_hooks": "octo_json_strict octo_step_lib octo_step_messages",
     "octo_step_worker": "octo_step_hooks octo_step_output octo_step_processes",
     "octo_step_worker_pool": "octo_step_hooks octo_step_output octo_step_processes",
     "octo_step_executors": "octo_step_worker_pool",

@@ -18,9 +18,9 @@ from octo_step_machine import (
     StepMachine,
 )
 from octo_step_messages import (
-    CallHook,
     Event,
     Finish,
+    HookCall,
     HookDone,
     HookFailed,
     HookInterrupted,
@@ -181,7 +181,7 @@ class CheckedMachine(StepMachine):
     ) -> None:
         if isinstance(event, HookDone | HookFailed | HookInterrupted | HookRefused | ProbeAnswered):
             in_flight.discard(event.node)
-        calls = [each for each in out if isinstance(each, CallHook)]
+        calls = [each for each in out if isinstance(each, HookCall)]
         assert not (calls and (ended or self._to_rest)), f"called when it was to rest: {calls}"
         for call in calls:
             token, declared = self.state.tokens[call.node], self.graph.nodes[call.node]
@@ -268,7 +268,7 @@ def brief(instructions: Iterable[Instruction]) -> list[str]:
     told = []
     for each in instructions:
         match each:
-            case CallHook(name, hook):
+            case HookCall(name, hook):
                 told.append(f"{name}.{hook}")
             case Rest(reason):
                 told.append(f"rest: {reason}")

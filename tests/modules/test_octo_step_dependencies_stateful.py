@@ -19,9 +19,9 @@ from octo_step_dependencies import DependencyMachine
 from octo_step_graph import Arrow, Node, StepGraph, item_of
 from octo_step_machine import Limits
 from octo_step_messages import (
-    CallHook,
     Event,
     Finish,
+    HookCall,
     HookDone,
     HookFailed,
     HookInterrupted,
@@ -149,7 +149,7 @@ class Ledger:
 
     def told(self, instruction: Instruction) -> None:
         match instruction:
-            case CallHook(name, hook):
+            case HookCall(name, hook):
                 self._call(name, hook)
             case SetItems(name, items):
                 self.visits[name].items = len(items)

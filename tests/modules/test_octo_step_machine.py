@@ -16,8 +16,8 @@ from octo_step_machine import (
     StepMachine,
 )
 from octo_step_messages import (
-    CallHook,
     Event,
+    HookCall,
     HookDone,
     HookFailed,
     HookInterrupted,
@@ -122,7 +122,7 @@ def test_each_state_is_recorded_when_its_hook_is_done_with_the_facts_of_the_call
 
 def test_a_hook_is_called_with_the_time_limit_of_its_node() -> None:
     machine = CheckedMachine(graph(node("a", timeout_s=2.5)))
-    assert machine.handle(Started())[-1] == CallHook("a", "step_execute", 2.5)
+    assert machine.handle(Started())[-1] == HookCall("a", "step_execute", 2.5)
 
 
 def test_a_node_whose_execute_is_skipped_performs_all_else() -> None:
@@ -1127,7 +1127,7 @@ def test_an_interrupted_hook_is_skipped_but_not_the_choice_of_an_arrow(
 def test_the_probe_says_whether_an_interrupted_hook_had_done_its_work(hook: str, done: str) -> None:
     machine = interrupted_in(hook, "probe", timeout_s=3.0)
     out = machine.handle(Started())
-    assert out[-1] == CallHook("a", "step_probe", 3.0)
+    assert out[-1] == HookCall("a", "step_probe", 3.0)
     assert the_report(machine) == "probe"
     assert machine.take(ProbeAnswered("a", "rerun")) == [f"a.{hook}"]
     machine = interrupted_in(hook, "probe")

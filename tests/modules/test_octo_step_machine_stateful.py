@@ -23,9 +23,9 @@ from octo_step_machine import (
     StepMachine,
 )
 from octo_step_messages import (
-    CallHook,
     Event,
     Finish,
+    HookCall,
     HookDone,
     HookFailed,
     HookInterrupted,
@@ -167,7 +167,7 @@ class Ledger:
 
     def told(self, instruction: Instruction) -> None:
         match instruction:
-            case CallHook(name, hook):
+            case HookCall(name, hook):
                 self._call(name, hook)
             case Record({"event": "state"} as record):
                 self._performed(record)
