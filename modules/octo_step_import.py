@@ -36,7 +36,7 @@ from octo_errors import did_you_mean
 _PREFIX = "octo_step_library_"
 _SECONDS_TO_CHANGE_AGAIN = 2.0
 _packages: dict[str, LibraryPackage] = {}
-_names: dict[str, str] = {}  # of the package that each path led to when it was last made afresh
+_names: dict[str, str] = {}  # of the packages, by the paths that lead to them
 _lock = threading.RLock()  # one import session at a time: it exchanges sys.stdout
 
 
@@ -51,17 +51,20 @@ class ImportFailure(Exception):
 def library_package(root: str | Path, *, fresh: bool) -> LibraryPackage:
     """The package of the library at `root`; if `fresh`, its modules will be imported anew.
 
-    Where links lead is looked up then, too: until then the package stays what it is.
+    Where the links in a path lead is looked up for the first time and when it is to be fresh: in
+    between, the path stands for the library that it led to then.
     """
     path = os.path.abspath(root)  # noqa: PTH100  (keeps links)
     with _lock:
-        if fresh or path not in _names:
-            name = _names[path] = _package_name(path)
+        name = _names.get(path)
+        if fresh or name is None:
+            name = _package_name(path)
             if fresh or name not in _packages:
                 _prepare_interpreter()
                 _forget(name, path)
                 _packages[name] = LibraryPackage(name, Path(path))
-        return _packages[_names[path]]
+            _names[path] = name
+        return _packages[name]
 
 
 class LibraryPackage:
