@@ -15,7 +15,8 @@ Rules that hold:
 - A forked child holds nothing.
 
 Fairness: whoever finds the lock free takes it, which is fast. A waiter who has been passed over for
-PATIENCE seconds takes the turnstile (the lock file's second byte); newcomers then let it go first.
+PATIENCE seconds takes the turnstile (the lock file's second byte); newcomers then let it go first,
+as soon as they look at it, which each process does once in LOOK_INTERVAL seconds.
 """
 
 # pathlib and contextlib are slow to load, and a command that updates one value loads this module:

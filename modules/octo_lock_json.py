@@ -266,6 +266,7 @@ class LockedJsonFile:
     # --- the file ---
 
     def _newest(self) -> GroupsText:
+        """The version that the file holds, in the fastest way for who has no lock."""
         known = self._known
         if known is not None and holds(self.path, known.source):
             return known
@@ -379,7 +380,14 @@ class Transaction:
     """The block of `LockedJsonFile.transaction`; used once, by one thread."""
 
     __slots__ = (
-        *("_before", "_begun_with", "_count", "_defaults", "_file", "_groups", "_is_new", "_like"),
+        "_before",
+        "_begun_with",
+        "_count",
+        "_defaults",
+        "_file",
+        "_groups",
+        "_is_new",
+        "_like",
     )
 
     def __init__(self, file: LockedJsonFile, defaults: Defaults) -> None:

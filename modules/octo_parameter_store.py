@@ -5,7 +5,7 @@ stand on this.
 """
 
 # pathlib is slow to load, and a command that reads one value loads this module:
-# ruff: noqa: PTH100, PTH109
+# ruff: noqa: PTH100, PTH109, PTH118
 
 from __future__ import annotations
 
@@ -66,16 +66,16 @@ def parameter_file(
         raise ParameterFileError(
             f"{path}: the current directory is gone", hint="change to one that exists"
         ) from None
-    safe = _environment(DURABILITY_VARIABLE) if durability is None else durability
-    wait = _environment(TIMEOUT_VARIABLE) if timeout is None else timeout
-    asked_for = here, path, lock_path, safe, wait
+    survives = _environment(DURABILITY_VARIABLE) if durability is None else durability
+    waits = _environment(TIMEOUT_VARIABLE) if timeout is None else timeout
+    asked_for = here, path, lock_path, survives, waits
     file = _asked_for.get(asked_for)
     if file is None:
         if len(_asked_for) >= MOST_FILES:
             _asked_for.clear()
         file = _asked_for[asked_for] = _opened(
-            os.path.abspath(path),
-            os.path.abspath(lock_path),
+            os.path.abspath(os.path.join(here, path)),
+            os.path.abspath(os.path.join(here, lock_path)),
             chosen_durability(durability),
             chosen_timeout(timeout),
         )

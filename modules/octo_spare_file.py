@@ -25,7 +25,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` makes enumerations, which is slow
 import atexit
 import os
-from weakref import WeakSet
+from _weakref import ref  # `weakref` is slow to load too
 
 try:
     import fcntl
@@ -53,8 +53,8 @@ class Spare:
         self.is_kept = False
         self._alone = 0  # replacements in a row
         self._written: tuple[int, int] | None = None  # device and inode of the last version
-        self._open: dict[tuple[int, int], int] = {}  # descriptors, by device and inode
-        _spares.add(self)
+        self._open: dict[tuple[int, int], int] = {}  # device and inode -> descriptor
+        _spares.add(ref(self, _spares.discard))
 
     def count_replacement(self) -> bool:
         """Count that the file is replaced; returns whether a spare is to be kept now."""
@@ -157,7 +157,7 @@ class Spare:
             pass  # there is none, or what is there is no spare
 
     def close(self) -> None:
-        """Leave nothing open."""
+        """Leave neither of the two open."""
         while self._open:
             close_quietly(self._open.popitem()[1])
 
@@ -190,22 +190,24 @@ def close_quietly(descriptor: int) -> None:
         pass
 
 
-_spares: WeakSet[Spare] = WeakSet()
+_spares: set[ref[Spare]] = set()
 
 
 @atexit.register
 def remove_all() -> None:
     """Remove all spares that this process has kept, and begin anew."""
-    for spare in tuple(_spares):
-        if spare.is_kept:
-            spare.remove()
-        spare.forget()
+    for each in tuple(_spares):
+        if (spare := each()) is not None:
+            if spare.is_kept:
+                spare.remove()
+            spare.forget()
 
 
 def _forget_in_child() -> None:
     """In a forked child: what the parent has open would keep it from its leases."""
-    for spare in tuple(_spares):
-        spare.forget()
+    for each in tuple(_spares):
+        if (spare := each()) is not None:
+            spare.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -96,7 +96,7 @@ def test_when_another_replaces_the_file_it_is_seen_and_nothing_is_left_open(path
     put(path, "the other")
     own, other = spares[path], Spare(str(path))
     for number in range(WORTHWHILE + 2):
-        text = f"by another {number}"
+        text = f"another {number}"  # as long as the own one
         replace_file(str(path), text.encode(), path.stat(), sync=False, spare=other)
         assert path.read_text() == text
     before = open_files()

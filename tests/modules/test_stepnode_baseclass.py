@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
-from octo_errors import ParameterValueError
+from octo_errors import ParameterFileError, ParameterValueError, UsageError
 from octo_graph_checks import build_graph
 from octo_step_declaration import HOOKS, declare
 from octo_step_problem import Problem
@@ -67,6 +68,25 @@ def test_the_engine_counts_no_default_as_a_hook_of_the_node() -> None:
     assert problems == found == [] and graph is not None
     assert all(node.hooks == frozenset() for node in graph.nodes.values())
     assert graph.default_arrows("Branching") == ("on",)
+
+
+def test_parameters_follow_the_working_directory_and_the_environment(
+    node: Bare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert node.increment("bare", "n") == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    assert node.get("bare", "n", 0) == 0
+    monkeypatch.chdir(tmp_path)
+    assert node.increment("bare", "n") == 2
+    monkeypatch.setenv("OCTO_DURABILITY", "strong")
+    with pytest.raises(UsageError, match="OCTO_DURABILITY"):
+        node.increment("bare", "n")
+    monkeypatch.chdir(other)
+    shutil.rmtree(other)
+    with pytest.raises(ParameterFileError, match="current directory is gone"):
+        node.get("bare", "n")
 
 
 def test_parameters_are_those_of_the_working_directory(node: Bare, tmp_path: Path) -> None:
