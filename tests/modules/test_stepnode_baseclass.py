@@ -61,9 +61,7 @@ def test_the_default_advance_does_not_choose_between_arrows() -> None:
 
 def test_the_engine_counts_no_default_as_a_hook_of_the_node() -> None:
     problems: list[Problem] = []
-    declared = {
-        node.__name__: declare(node, "m", Path(__file__), problems) for node in (Branching, Bare)
-    }
+    declared = {node.__name__: declare(node, "m", __file__, problems) for node in (Branching, Bare)}
     graph, found = build_graph(declared)
     assert problems == found == [] and graph is not None
     assert all(node.hooks == frozenset() for node in graph.nodes.values())
