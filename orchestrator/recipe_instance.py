@@ -20,9 +20,10 @@ from octo_parameter_schema import (
 )
 from octo_step_engine import StepEngine
 from octo_step_events import EventLog
-from octo_step_graph import StepGraph, item_of
+from octo_step_graph import COMPLETE, StepGraph, item_of
+from octo_step_machine import HALVES
 from octo_step_output import file_stem
-from octo_step_states import RunState, leads_to
+from octo_step_states import RunState, Token, leads_to
 from orchestrator.recipe_choices import Choices, steps_from
 from orchestrator.recipe_inputs import required, resolve_inputs
 from orchestrator.recipe_pin import PIN_FILES, PinnedRecipe, pin_recipe
@@ -300,6 +301,11 @@ def carried_over(
         left_out: The steps that are done, and that the old graph leaves out.
     """
     done = [name for name in old.named(run.done) if old.nodes[name].active or name in left_out]
+    done += [
+        name
+        for name, token in run.tokens.items()
+        if _is_over(token, old) and new.has(name) and not new.node(name).active
+    ]
     run.done = new.bits(name for name in done if name in new.nodes and name not in again)
     run.tokens = {
         name: token
@@ -328,6 +334,14 @@ def carried_over(
         run.finalizing = False
         run.tokens = {n: t for n, t in run.tokens.items() if not new.node(n).is_final}
     return run
+
+
+def _is_over(token: Token, graph: StepGraph) -> bool:
+    """Whether a step has done its work, and only leaving it is left, which calls nothing."""
+    is_left = token.state in HALVES["ADVANCE"] and token.arrows in ((), (COMPLETE,))
+    return (
+        token.node in graph.nodes and is_left and "step_exit" not in graph.nodes[token.node].hooks
+    )
 
 
 def _has_more(run: RunState, old: StepGraph, new: StepGraph) -> bool:

@@ -74,6 +74,21 @@ def test_what_was_done_before_it_was_left_out_is_done(tmp_path: Path) -> None:
     assert carried_over(run, old, new, left_out=["b", "c"]).finished
 
 
+def test_a_step_that_was_only_to_be_left_is_done_when_it_is_left_out(tmp_path: Path) -> None:
+    steps = ["done", "leaving", "begun", "failed", "way_out"]
+    more = {"failed": {"on_error": {"go_to": "way_out"}}}
+    old = graph(tmp_path, *(step(name, **more.get(name, {})) for name in steps))
+    new = graph(tmp_path, step("other"), *(step(name, enabled=False) for name in steps))
+    tokens = [
+        Token("done", "ADVANCE"),
+        Token("leaving", "JUMP", arrows=("COMPLETE",)),
+        Token("begun", "EXECUTE"),
+        Token("failed", "EXIT", arrows=("on_error",)),
+    ]
+    run = RunState(tokens={token.node: token for token in tokens})
+    assert done(carried_over(run, old, new), new) == {"done", "leaving"}
+
+
 def test_active_steps_stay_active_where_they_still_can_be(tmp_path: Path) -> None:
     old = graph(
         tmp_path,
