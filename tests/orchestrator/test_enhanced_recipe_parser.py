@@ -223,7 +223,7 @@ def test_names_that_the_terminal_cant_show_are_told_all_the_same(
     recipe.write_text("steps: [{name: ä, modul: x}]", encoding="utf-8")
     done = command(SCRIPT, "validate", recipe, env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
     assert done.returncode == 2
-    assert "step '\\xe4'" in done.stderr
+    assert "step '\\u00e4'" in done.stderr
 
 
 def test_it_is_a_module_too(recipe: Path) -> None:
