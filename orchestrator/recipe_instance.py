@@ -32,6 +32,7 @@ from orchestrator.recipe_program import (
     RECIPE_GROUP,
     Inputs,
     RecipeProgram,
+    left_out_bits,
     load_program,
     recipe_group,
 )
@@ -162,7 +163,7 @@ class Continuation:
         nodes = self.new.graph.nodes
         done = [name for name in self.new.graph.named(run.done) if not nodes[name].active]
         if done:
-            data[RECIPE_GROUP][LEFT_OUT_KEY] = done
+            data[RECIPE_GROUP][LEFT_OUT_KEY] = hex(self.new.graph.bits(done))
 
     def _drop_results(self, run: RunState, data: MutableMapping[str, Any]) -> None:
         """What is to be done again has no result until then."""
@@ -174,7 +175,7 @@ class Continuation:
 
     def _state(self, data: dict[str, Any]) -> RunState:
         run = RunState.load(data, self.old.graph)
-        left_out = data[RECIPE_GROUP].get(LEFT_OUT_KEY, ())
+        left_out = self.old.graph.named(left_out_bits(data[RECIPE_GROUP]))
         return carried_over(run, self.old.graph, self.new.graph, self.again, left_out)
 
 
@@ -300,12 +301,9 @@ def carried_over(
         again: The steps that are to be done again.
         left_out: The steps that are done, and that the old graph leaves out.
     """
-    done = [name for name in old.named(run.done) if old.nodes[name].active or name in left_out]
-    done += [
-        name
-        for name, token in run.tokens.items()
-        if _is_over(token, old) and new.has(name) and not new.node(name).active
-    ]
+    done = {name for name in old.named(run.done) if old.nodes[name].active}
+    done |= {name for name, token in run.tokens.items() if _is_over(token, old, new)}
+    done.update(left_out)
     run.done = new.bits(name for name in done if name in new.nodes and name not in again)
     run.tokens = {
         name: token
@@ -336,11 +334,13 @@ def carried_over(
     return run
 
 
-def _is_over(token: Token, graph: StepGraph) -> bool:
-    """Whether a step has done its work, and only leaving it is left, which calls nothing."""
+def _is_over(token: Token, old: StepGraph, new: StepGraph) -> bool:
+    """Whether a step that is left out now has done its work, and nothing is called to leave it."""
+    name = token.node
     is_left = token.state in HALVES["ADVANCE"] and token.arrows in ((), (COMPLETE,))
+    is_active = name in new.nodes and new.nodes[name].active
     return (
-        token.node in graph.nodes and is_left and "step_exit" not in graph.nodes[token.node].hooks
+        is_left and not is_active and name in old.nodes and "step_exit" not in old.nodes[name].hooks
     )
 
 

@@ -39,8 +39,9 @@ from orchestrator.search_path import ROOTS
 EXECUTOR: Final = "threads"
 """Where steps run, unless the recipe or the user says otherwise."""
 RECIPE_GROUP: Final = "recipe"
-LEFT_OUT_KEY: Final = "done_and_left_out"
-"""In the group of the recipe: the steps that are done, and that the run leaves out now."""
+LEFT_OUT_KEY: Final = "left_out_done_bits"
+"""In the group of the recipe: of the steps that the run leaves out now, those that are done, as
+`run_progress` has them. (A list of names would be written again at each step.)"""
 INPUTS_GROUP: Final = "inputs"
 
 WORKER_MODULE: Final = "orchestrator.recipe_worker"
@@ -307,9 +308,16 @@ def _recipe_in(groups: Mapping[str, Any], place: Path) -> dict[str, Any]:
     for key, wanted in _KINDS_IN_GROUP.items():
         if not isinstance(about, dict) or not isinstance(about.get(key), wanted):
             raise _edited(place, key)
-    if not isinstance(about.get(LEFT_OUT_KEY, []), list):
-        raise _edited(place, LEFT_OUT_KEY)
+    try:
+        left_out_bits(about)
+    except (TypeError, ValueError):
+        raise _edited(place, LEFT_OUT_KEY) from None
     return dict(about)
+
+
+def left_out_bits(about: Mapping[str, Any]) -> int:
+    """The bits of the steps that are done and left out, as the group of the recipe has them."""
+    return int(about.get(LEFT_OUT_KEY, "0x0"), 16)
 
 
 def _edited(place: Path, key: str) -> InstanceError:

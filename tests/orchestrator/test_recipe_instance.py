@@ -194,7 +194,8 @@ def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
         ("compiled", ".octo_step_engine_recipe.no.json"),
         ("choices", []),
         ("choices", {"onlyy": ["a"]}),
-        ("done_and_left_out", 5),
+        ("left_out_done_bits", 5),
+        ("left_out_done_bits", ""),
     ],
 )
 def test_a_group_that_was_edited_wrongly_is_told(tmp_path: Path, key: str, value: object) -> None:
