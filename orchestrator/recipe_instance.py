@@ -321,6 +321,12 @@ def carried_over(
     ]
     if not (new.has(run.jump_target) and new.node(run.jump_target).active):
         run.jump_target = ""
+    _open_again(run, old, new, again)
+    return run
+
+
+def _open_again(run: RunState, old: StepGraph, new: StepGraph, again: Collection[str]) -> None:
+    """Let a run go on that has ended, if there is more to do, or was about to end."""
     if run.state == "COMPLETE_ERROR":
         run.reopen(new)
     elif run.finished and (again or _has_more(run, old, new)):
@@ -331,7 +337,6 @@ def carried_over(
     if not run.ending and not run.finished:  # there may be more to do before the final steps
         run.finalizing = False
         run.tokens = {n: t for n, t in run.tokens.items() if not new.node(n).is_final}
-    return run
 
 
 def _is_over(token: Token, old: StepGraph, new: StepGraph) -> bool:
