@@ -27,6 +27,7 @@ import orjson
 
 from octo_atomic_file import open_regular
 from octo_errors import EventLogError
+from octo_timestamp import timestamp
 
 EVENT_FILE_NAME: Final = ".octo_step_engine_events.jsonl"
 ROTATE_AT: Final = 8 * 1024 * 1024
@@ -56,8 +57,6 @@ class EventLog:
         self._directory = Path(directory).absolute()
         self._path = self._directory / EVENT_FILE_NAME
         self._power = durability == "power"
-        self._second = -1
-        self._second_text = ""
         self._left_over = False  # bytes of a failed write that could not be taken back
         self._fd, self._size = self._open()
         try:
@@ -79,7 +78,7 @@ class EventLog:
         Raises:
             EventLogError: The log can't be written; says where and why.
         """
-        ts, run_id = self._timestamp(), self.run_id
+        ts, run_id = f"{timestamp(time.time())}Z", self.run_id
         records: list[Event] = [
             {"ts": ts, "run_id": run_id, "seq": seq, **event}
             for seq, event in enumerate(events, self._seq + 1)
@@ -179,14 +178,6 @@ class EventLog:
             raise _failure(self._path, "rotated", exc) from exc
         finally:
             self._fd, self._size = self._open()
-
-    def _timestamp(self) -> str:
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.%%06dZ", time.gmtime(second))
-        return self._second_text % int((now - second) * 1e6)
 
 
 def read_events(directory: Path, *, last: int | None = None) -> Iterator[Event]:

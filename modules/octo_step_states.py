@@ -36,6 +36,7 @@ from octo_parameter_schema import (
     PROGRESS_GROUP,
 )
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, item_of, self_arrow_key
+from octo_timestamp import timestamp
 
 _T = TypeVar("_T")
 _NAMED = 5  # so many nodes are named in a hint
@@ -308,8 +309,8 @@ class RunState:
             self.current,
             state,
         ):
-            shared["current_step_since"] = _iso(now)
-        targets = [] if token is None else followed(graph, token)
+            shared["current_step_since"] = f"{timestamp(now)}+00:00"
+        targets = followed(graph, token) if token is not None and token.arrows else []
         shared["step_engine_state"] = "RUNNING" if self.crashed else self.state
         shared["current_step_node"] = self.current
         shared["current_step_module"] = graph.node(self.current).module if self.current else ""

@@ -184,7 +184,7 @@ def test_the_file_shows_the_node_that_changed_last_and_what_comes_next() -> None
         "current_step_node": "b",
         "current_step_module": "step_node_b",
         "current_step_state": "JUMP",
-        "current_step_since": "1970-01-01T00:00:00+00:00",
+        "current_step_since": "1970-01-01T00:00:00.000000+00:00",
         "next_step_node": "d",
         "next_step_module": "step_node_d",
         "engine_step_count": 7,
@@ -221,9 +221,9 @@ def test_the_file_says_since_when_the_shown_state_is_current() -> None:
     for now, state in ((10.0, "ENTER"), (20.0, "ENTER"), (30.0, "EXECUTE")):
         run.tokens["a"].state = state
         run.store(data, FORK, now)
-    assert data["global_parameters"]["current_step_since"] == "1970-01-01T00:00:30+00:00"
+    assert data["global_parameters"]["current_step_since"] == "1970-01-01T00:00:30.000000+00:00"
     run.store(data, FORK, 40.0)
-    assert data["global_parameters"]["current_step_since"] == "1970-01-01T00:00:30+00:00"
+    assert data["global_parameters"]["current_step_since"] == "1970-01-01T00:00:30.000000+00:00"
 
 
 def test_an_end_and_a_jump_that_were_decided_on_survive_the_engine() -> None:
