@@ -129,9 +129,7 @@ class Continuation:
 
     def left(self, instance: InstanceDir) -> list[str]:
         """The steps that are still to be done, or may be."""
-        run = self._state(instance.parameters.read())
-        begun = {item_of(name)[0] or name for name in run.tokens}
-        return performable(self.new.graph, self.new.graph.named(run.done), run.passed_over, begun)
+        return left_of(self._state(instance.parameters.read()), self.new.graph)
 
     def begin(self, instance: InstanceDir) -> None:
         """Let the instance stand where it can be gone on with.
@@ -177,6 +175,17 @@ class Continuation:
         run = RunState.load(data, self.old.graph)
         left_out = self.old.graph.named(left_out_bits(data[RECIPE_GROUP]))
         return carried_over(run, self.old.graph, self.new.graph, self.again, left_out)
+
+
+def left_of(run: RunState, graph: StepGraph) -> list[str]:
+    """The steps that a run has still to do, or may have."""
+    done, passed_over, begun = set(graph.named(run.done)), set(run.passed_over), set()
+    for name, token in run.tokens.items():
+        if token.state in HALVES["ADVANCE"] and name in graph.nodes:  # it is only to be left
+            (done if token.arrows in ((), (COMPLETE,)) else passed_over).add(name)
+        else:
+            begun.add(item_of(name)[0] or name)
+    return performable(graph, done, passed_over, begun)
 
 
 def performable(

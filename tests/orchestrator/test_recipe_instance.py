@@ -22,6 +22,7 @@ from orchestrator.recipe_instance import (
     continuation,
     default_place,
     instance_to_resume,
+    left_of,
     performable,
 )
 from orchestrator.recipe_pin import pin_recipe
@@ -155,6 +156,26 @@ def test_a_way_out_is_left_only_where_a_failure_may_lead_to_it(tmp_path: Path) -
     assert performable(whole, ["a"], begun=["out"]) == ["b", "out", "after", "last", "z"]
     without = graph(tmp_path, {**steps[0], "enabled": False}, *steps[1:])
     assert performable(without) == ["b", "z"]
+
+
+def test_what_is_only_to_be_left_is_not_to_be_done(tmp_path: Path) -> None:
+    whole = graph(
+        tmp_path,
+        step("done", foreach=[1]),
+        step("leaving"),
+        step("failed", on_error={"go_to": "way_out"}),
+        step("begun", foreach=[1, 2]),
+        step("next", "leaving", "failed"),
+        step("way_out"),
+    )
+    tokens = [
+        Token("leaving", "ADVANCE"),
+        Token("failed", "EXIT", arrows=("on_error",)),
+        Token("begun", "EXECUTE", items=2),
+        Token("begun[0]", "ADVANCE"),
+    ]
+    run = RunState(done=whole.bits(["done"]), tokens={token.node: token for token in tokens})
+    assert left_of(run, whole) == ["begun", "way_out"]
 
 
 # --- the instance ---------------------------------------------------------------------------------
