@@ -39,7 +39,7 @@ def use_orjson() -> None:
         return
     from functools import partial
 
-    import orjson
+    from octo_orjson import orjson
 
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     _loads, _dumps = orjson.loads, partial(orjson.dumps, option=option)

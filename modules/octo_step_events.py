@@ -23,10 +23,9 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import orjson
-
 from octo_atomic_file import open_regular
 from octo_errors import EventLogError
+from octo_orjson import orjson
 from octo_timestamp import timestamp
 
 EVENT_FILE_NAME: Final = ".octo_step_engine_events.jsonl"

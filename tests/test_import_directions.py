@@ -21,6 +21,7 @@ ARROWS = {
     # leaves
     "octo_errors": "",
     "octo_json_strict": "",
+    "octo_orjson": "",
     "octo_spare_file": "",
     "octo_atomic_file": "octo_spare_file",
     "octo_parameter_schema": "",
@@ -29,7 +30,7 @@ ARROWS = {
     # the parameter file
     "octo_lock_holder": "",
     "octo_lock": "octo_errors octo_lock_holder",
-    "octo_json_groups": "octo_json_strict",
+    "octo_json_groups": "octo_json_strict octo_orjson",
     "octo_lock_json": "octo_atomic_file octo_json_groups octo_lock",
     "octo_parameter_store": "octo_lock_json octo_parameter_schema",
     "octo_parameters_cli": "octo_parameter_store octo_command_parser",
@@ -48,7 +49,7 @@ ARROWS = {
     "octo_step_machine": "octo_step_messages octo_step_states",
     "octo_step_dependencies": "octo_step_machine",
     # where hooks run, and what is written about it
-    "octo_step_events": "octo_atomic_file octo_errors octo_timestamp",
+    "octo_step_events": "octo_atomic_file octo_errors octo_orjson octo_timestamp",
     "octo_step_output": "",
     "octo_step_processes": "",
     "octo_step_hooks": "octo_json_strict octo_step_lib octo_step_messages",
@@ -149,6 +150,7 @@ All of them may import what is in modules/.
 
 LATE = {
     "octo_commands_look",
+    "octo_json_groups",
     "octo_lock",
     "octo_parameters_cli",
     "octo_step_executors",
@@ -175,7 +177,7 @@ THIRD_PARTY_HOMES = {
     "graphviz": "octo_graph_steps",
     "hatchling": "hatch_build",
     "jinja2": "recipe_sandbox recipe_values",
-    "orjson": "octo_json_groups octo_step_events",
+    "orjson": "octo_orjson",
     "psutil": "octo_step_processes octo_step_worker scriptlets.resources",
     "pydantic": "recipe_model",
     "pydantic_core": "recipe_kinds",
