@@ -115,13 +115,13 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
         )
     program = load_program(instance) if program is None else program
     archive = _new_archive(instance.path)
-    shutil.copy2(instance.path / PARAMETER_FILE_NAME, archive / PARAMETER_FILE_NAME)
-    # In this order (the log's current file, then the oldest one, ...) what is left has no gap.
-    of_run = sorted(instance.path.glob(EVENT_FILES), reverse=True)
-    of_run += [file for pattern in OTHER_FILES for file in instance.path.glob(pattern)]
-    for old in of_run:
-        old.rename(archive / old.name)
     with instance.parameters.transaction() as data:
+        shutil.copy2(instance.path / PARAMETER_FILE_NAME, archive / PARAMETER_FILE_NAME)
+        # In this order (the log's current file, then the oldest one, ...) what is left has no gap.
+        of_run = sorted(instance.path.glob(EVENT_FILES), reverse=True)
+        of_run += [file for pattern in OTHER_FILES for file in instance.path.glob(pattern)]
+        for old in of_run:
+            old.rename(archive / old.name)
         revision = data[GLOBAL_GROUP].get(REVISION_KEY, 0)
         data.clear()
         data.update(_initial_parameters(instance.path, program))

@@ -232,23 +232,21 @@ class StepEngine:
         try:
             if log.mended:
                 self._observe([log.mended])
-            self._executor = make_executor(
+            executor = self._executor = make_executor(
                 self._executor_kind or program.executor,
                 program.source,
                 program.directory,
                 program.workers if self._workers is None else self._workers,
                 output,
             )
-            at_once = 1 if limits.at_state else self._executor.workers
+            at_once = 1 if limits.at_state else executor.workers
             limits = replace(limits, at_once=at_once, keep_going=self._keep_going)
-            session = _Session(self, program, limits, log, self._executor)
             try:
                 with marked(self.instance.path):
-                    yield session
+                    yield _Session(self, program, limits, log, executor)
             finally:
-                left = self._executor.close()
-                if left:
-                    session.write_events([{"event": "left_running", "what": left}])
+                if left := executor.close():
+                    self._observe(log.append({"event": "left_running", "what": left}))
         finally:
             self._executor = None
             output.close()

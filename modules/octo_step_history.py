@@ -59,6 +59,10 @@ def _words(event: Event) -> str:
             return f"attempt {attempt} in {duration_text(delay)}"
         case {"event": "interrupted", "on_interrupt": policy}:
             return f"was interrupted; on_interrupt: {policy}"
+        case {"event": "probe", "error": error}:
+            return f"STEP_PROBE FAILED: {error}"
+        case {"event": "probe", "return_value": answer}:
+            return f"step_probe says {answer}"
         case {"event": "join_wait", "missing": missing}:
             return f"waits for {', '.join(missing)}"
         case {"event": "make_safe", "error": error}:

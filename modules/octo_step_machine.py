@@ -157,8 +157,8 @@ class StepMachine:
             case HookRefused(node, reason):
                 self._landed(node).held = True
                 self._pause(f"{node}: {reason}")
-            case ProbeAnswered(node, answer):
-                self._probe_answered(self._landed(node), answer)
+            case ProbeAnswered(node, answer, facts):
+                self._probe_answered(self._landed(node), answer, facts)
         self._go_on()
         return self._out
 
@@ -216,7 +216,8 @@ class StepMachine:
         self._asked.add(token.node)
         self._pause(f"interrupted in {token.state} of {token.node}{why}")
 
-    def _probe_answered(self, token: Token, answer: str | None) -> None:
+    def _probe_answered(self, token: Token, answer: str | None, facts: dict[str, Any]) -> None:
+        self._record("probe", token, facts)
         match answer:
             case "done":
                 self._performed(token, {"skipped": True})

@@ -62,10 +62,16 @@ class HookRefused:
 
 @dataclass(slots=True)
 class ProbeAnswered:
-    """`step_probe` said whether the interrupted hook had done its work; None: it failed."""
+    """`step_probe` said whether the interrupted hook had done its work.
+
+    Attributes:
+        answer: `done` or `rerun`; None: it failed.
+        facts: For the event log.
+    """
 
     node: str
     answer: str | None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

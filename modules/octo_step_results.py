@@ -26,7 +26,8 @@ def as_event(result: HookResult) -> Event:
     if result.interrupted:
         return HookInterrupted(result.node)
     if result.hook == "step_probe":
-        return ProbeAnswered(result.node, None if result.error else result.answer)
+        error = {} if result.error is None else {"error": result.error}
+        return ProbeAnswered(result.node, result.answer, {**error, **facts_of(result)})
     if result.refused:
         return HookRefused(result.node, str(result.error))
     if result.error is not None:

@@ -92,18 +92,24 @@ def test_a_kill_in_a_hook_repeats_that_hook_and_no_other(
 
 
 @pytest.mark.parametrize(
-    ("policy", "probe", "code", "times"),
+    ("policy", "probe", "answers", "code", "times"),
     [
-        ("rerun", "", 0, 2),
-        ("skip", "", 0, 1),
-        ("ask", "", 3, 1),
-        ("probe", "return 'done'", 0, 1),
-        ("probe", "return 'rerun'", 0, 2),
-        ("probe", "raise OSError('no answer')", 3, 1),
+        ("rerun", "", [], 0, 2),
+        ("skip", "", [], 0, 1),
+        ("ask", "", [], 3, 1),
+        ("probe", "return 'done'", ["done"], 0, 1),
+        ("probe", "return 'rerun'", ["rerun"], 0, 2),
+        ("probe", "raise OSError('no answer')", ["OSError: no answer"], 3, 1),
     ],
 )
 def test_the_node_says_what_becomes_of_an_interrupted_step(
-    make_library: MakeLibrary, instance: Path, policy: str, probe: str, code: int, times: int
+    make_library: MakeLibrary,
+    instance: Path,
+    policy: str,
+    probe: str,
+    answers: list[str],
+    code: int,
+    times: int,
 ) -> None:
     body = trace("step_execute", HANG_ONCE) + (trace("step_probe", probe) if probe else "")
     create_instance(instance, make_library({"a": ONCE + node_text("a", body, on_interrupt=policy)}))
@@ -112,6 +118,8 @@ def test_the_node_says_what_becomes_of_an_interrupted_step(
     assert done.returncode == code, done.stdout + done.stderr
     assert sum("step_execute" in line for line in traced(instance)) == times
     assert len(events(instance, "interrupted")) == 1
+    told = [each.get("error", each.get("return_value")) for each in events(instance, "probe")]
+    assert told == answers
     if code == 3:
         assert "interrupted" in stored(instance)["global_parameters"]["pause_reason"]
         assert run(instance).returncode == 0  # the answer: go on
