@@ -5,7 +5,7 @@ A key that is missing has the default of its field in `octo_step_graph.Node` and
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ class Key:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
 
 
 def _are_attributes(value: object) -> bool:
