@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-_short_repr = reprlib.Repr()
+
+class _ShortRepr(reprlib.Repr):
+    def repr_int(self, value: int, level: int) -> str:
+        try:
+            return super().repr_int(value, level)
+        except ValueError:  # Python refuses to write thousands of digits
+            return f"about {'-' if value < 0 else ''}2**{value.bit_length()}"
+
+
+_short_repr = _ShortRepr()
 _short_repr.maxstring = _short_repr.maxother = 80
 
 

@@ -156,12 +156,10 @@ def test_a_timeout_of_nothing_is_no_limit(limit: object) -> None:
         ("timeout_seconds", "5", "a number of seconds"),
         ("timeout_seconds", True, "a number of seconds"),
         ("timeout_seconds", float("inf"), "a number of seconds"),
-        ("timeout_seconds", 10**400, "a number of seconds"),
         ("max_retries", 1.5, "a whole number"),
         ("max_retries", -1, "a whole number"),
         ("max_retries", True, "a whole number"),
         ("retry_delay_seconds", float("nan"), "a number, 0 or more"),
-        ("retry_delay_seconds", 10**400, "a number, 0 or more"),
         ("retry_backoff_factor", None, "a number, 0 or more"),
         ("error_arrow_key", 5, "a name"),
         ("module_name_string", "", "a name"),
@@ -177,6 +175,12 @@ def test_a_wrong_type_is_an_error(key: str, value: Any, expected: str) -> None:
     problem = only_problem(declare("a", **{key: value}))
     assert f"{key} must be {expected}" in problem.message
     assert problem.message.endswith(f"and is {value!r}")
+
+
+@pytest.mark.parametrize("key", ["timeout_seconds", "retry_delay_seconds", "retry_jitter_factor"])
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_that_no_float_holds_is_an_error(key: str, digits: int) -> None:
+    assert f"{key} must be a number" in only_problem(declare("a", **{key: 10**digits})).message
 
 
 @pytest.mark.parametrize(
