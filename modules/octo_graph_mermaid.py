@@ -57,7 +57,7 @@ def _node(box: Box) -> str:
     if box.kind == "end":
         opening, closing = _END
     elif box.first:
-        opening, closing = _FIRST_ROUND if shape == "circle" else _FIRST
+        opening, closing = _FIRST_ROUND if shape in ("", "circle") else _FIRST
     return f'{opening}"{_escape(chr(10).join((box.label, *box.remarks)))}"{closing}'
 
 

@@ -323,6 +323,10 @@ def _write_dot(picture: Picture) -> str:
 
 def _node_attributes(box: Box) -> dict[str, str]:
     own = _safe_attributes(box.attributes, f"node {box.name!r}")
+    if box.first and own.get("shape", "circle") == "circle":
+        own["shape"] = "doublecircle"
+    elif box.first:
+        own["peripheries"] = "2"
     if "shape" in own or "style" in own:  # not to round the corners of a user's shape
         own["style"] = ",".join(filter(None, (own.get("style"), "filled")))
     look = {"fillcolor": box.look.fill, "color": box.look.line, "penwidth": str(box.look.width)}
@@ -334,8 +338,6 @@ def _node_attributes(box: Box) -> dict[str, str]:
         attributes.update(_END_STYLE)
     elif box.kind == "note":
         attributes.update(_NOTE_STYLE)
-    if box.first:
-        attributes["peripheries"] = "2"
     label = _node_label(box, own.get("shape", ""))
     if width := _unmeasured_width(label):
         attributes.setdefault("width", f"{width:.2f}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -41,7 +42,7 @@ def test_a_small_graph_in_full() -> None:
     graph = a_graph({"go": {}, "end": {"attributes": {"label": "SM", "shape": "box"}}}, "go end")
     assert mermaid(graph) == [
         "flowchart TD",
-        '    n1[["go"]]:::pending',
+        '    n1((("go"))):::pending',
         '    n2["SM"]:::pending',
         '    n3(["COMPLETE"]):::end_node',
         "    n1 --> n2",
@@ -51,10 +52,17 @@ def test_a_small_graph_in_full() -> None:
     ]
 
 
+@pytest.mark.parametrize(("shape", "drawn"), [("circle", '((("a")))'), ("box", '[["a"]]')])
+def test_the_first_node_keeps_its_own_shape(shape: str, drawn: str) -> None:
+    assert (
+        mermaid(a_graph({"a": {"attributes": {"shape": shape}}}))[1] == f"    n1{drawn}:::pending"
+    )
+
+
 def test_states_are_classes_and_words() -> None:
     lines = mermaid(a_chain(3), Progress({"n1": "EXECUTE"}, {"n0": "failed"}))
     assert lines[4:7] == [
-        '    n1[["n0<br/>✗ failed"]]:::failed',
+        '    n1((("n0<br/>✗ failed"))):::failed',
         '    n2("n1<br/>► EXECUTE"):::running',
         '    n3("n2"):::pending',
     ]

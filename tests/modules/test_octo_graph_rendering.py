@@ -317,7 +317,8 @@ def test_the_first_node_can_be_chosen(
     assert main(where) == 2
     assert "first" in capsys.readouterr().err
     assert main([*where, "--first", "step_node_b"]) == 0
-    (first,) = re.findall(r"^\t(\w+) \[.*peripheries=2", (tmp_path / "ring.dot").read_text(), re.M)
+    text = (tmp_path / "ring.dot").read_text()
+    (first,) = re.findall(r"^\t(\w+) \[.*shape=doublecircle", text, re.M)
     assert first == "step_node_b"
 
 

@@ -26,11 +26,16 @@ def test_a_node_is_drawn_with_the_label_and_shape_that_it_says() -> None:
     assert [each.tag for each in drawn.outlines("a")] == [f"{SVG}polygon"]
 
 
-def test_the_first_node_has_a_double_border_of_its_own_shape() -> None:
-    nodes = {"a": {"attributes": {"shape": "circle"}}, "b": {"attributes": {"shape": "circle"}}}
-    drawn = drawing(a_graph(nodes, "a b"))
-    assert [each.tag for each in drawn.outlines("a")] == [f"{SVG}ellipse"] * 2
-    assert [each.tag for each in drawn.outlines("b")] == [f"{SVG}ellipse"]
+@pytest.mark.parametrize(
+    ("own", "outline"),
+    [({}, "ellipse"), ({"shape": "circle"}, "ellipse"), ({"shape": "box"}, "polygon")],
+)
+def test_the_first_node_is_a_double_circle_or_has_a_double_border_of_its_own_shape(
+    own: dict[str, str], outline: str
+) -> None:
+    drawn = drawing(a_graph({"a": {"attributes": own}, "b": {"attributes": own}}, "a b"))
+    assert [each.tag for each in drawn.outlines("a")] == [f"{SVG}{outline}"] * 2
+    assert len(drawn.outlines("b")) == 1
 
 
 def test_inactive_nodes_and_arrows_are_dashed_and_grey() -> None:
