@@ -93,6 +93,7 @@ def declare(node_class: type, module: str, file: str, problems: list[Problem]) -
         file = getattr(sys.modules.get(node_class.__module__), "__file__", None) or file
     report = Reporter(problems, file, node_class.__name__)
     graph, arrows, params, results = [_dict(node_class, member, report) for member in _DICTS]
+    _check_name(node_class, report)
     name = name_of(node_class)
     declared = NodeDeclaration(
         name=name,
@@ -114,6 +115,13 @@ def name_of(node_class: type) -> str:
     """The name of the node: the class attribute `name`, else the name of the class."""
     name = getattr(node_class, "name", None)
     return name if isinstance(name, str) else node_class.__name__
+
+
+def _check_name(node_class: type, report: Reporter) -> None:
+    """A name that is a value is text; None is no name, and a property is for the objects."""
+    name = getattr(node_class, "name", None)
+    if not (name is None or isinstance(name, str) or hasattr(type(name), "__get__")):
+        report.error(f"name must be a text, and is {shown(name)}", "name")
 
 
 def member_of(node_class: type, name: str) -> object:
@@ -161,8 +169,10 @@ def _wrong_call(member: object, *arguments: str) -> str:
             return "has a yield in it, so a call would not run it"
         if code.co_argcount == 1 + len(arguments) and not code.co_kwonlyargcount:
             return ""  # nearly all: spares inspect.signature, which is slow
-    bound = () if isinstance(member, staticmethod) else ("self",)
+    bound = () if isinstance(member, staticmethod | functools.partialmethod) else ("self",)
     function = getattr(member, "__func__", member)
+    if isinstance(member, functools.partialmethod):
+        function = member.__get__(object(), object)
     if not callable(function):
         return f"must be a method, and is {shown(member)}"
     try:

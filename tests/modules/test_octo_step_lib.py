@@ -129,6 +129,35 @@ def test_hooks_are_those_that_the_author_wrote_or_inherits_from_a_class_of_his(
     assert library.nodes["step_node_a"].hooks == {"step_entry", "step_execute", "step_exit"}
 
 
+def test_a_hook_can_be_a_method_with_some_arguments_given_already(load: Load) -> None:
+    library = load(
+        a="""
+            from functools import partialmethod
+            class step_node_a:
+                def _work(self, times, *, loud): return 0
+                @staticmethod
+                def _leave(how): return 0
+                step_execute = partialmethod(_work, 3, loud=True)
+                step_exit = partialmethod(_leave, "fast")
+        """
+    )
+    assert library.problems == []
+    assert library.nodes["step_node_a"].hooks == {"step_execute", "step_exit"}
+
+
+def test_a_name_that_is_made_by_each_object_is_none_of_the_class(load: Load) -> None:
+    library = load(
+        a="""
+            class step_node_a:
+                @property
+                def name(self): return "own"
+        """,
+        b="class step_node_b:\n    name = None",
+    )
+    assert library.problems == []
+    assert list(library.nodes) == ["step_node_a", "step_node_b"]
+
+
 def test_every_hook_can_be_defined(load: Load) -> None:
     body = "".join(f"    def {hook}(self): return 0\n" for hook in HOOKS)
     assert load(a="class step_node_a:\n" + body).nodes["step_node_a"].hooks == set(HOOKS)
@@ -424,6 +453,7 @@ def test_a_module_that_prints_is_a_warning_at_the_line_that_prints(
         ("x = 0\nstep_node_class_list = 'A'", 2, "and is 'A'", ""),
         ("class Foo: ...\nstep_node_class_list = [\n  'Fooo']", 3, "has 'Fooo'", "'Foo'"),
         ("class Foo: ...\nstep_node_class_list = [Foo,\n  5]", 3, "has 5", ""),
+        ("class step_node_a:\n\n  name = 5", 3, "name must be a text, and is 5", ""),
         ("class step_node_a:\n  step_node_graph_dict = []", 2, "must be a dict, and is []", ""),
         ("class step_node_a:\n  step_arrow_graph_dict = None", 2, "must be a dict", ""),
         (
@@ -444,6 +474,13 @@ def test_a_module_that_prints_is_a_warning_at_the_line_that_prints(
         ("class step_node_a:\n  def step_exit(self, *, x): ...", 2, "'x'", ""),
         ("class step_node_a:\n  step_entry = 5", 2, "must be a method, and is 5", ""),
         ("class step_node_a:\n  step_entry = property(len)", 2, "must be a method", ""),
+        (
+            "from functools import partialmethod\nclass step_node_a:\n"
+            "  def do(self, x, y): ...\n  step_execute = partialmethod(do, 1)",
+            4,
+            "'y'",
+            "",
+        ),
         ("class step_node_a:\n  async def step_exit(self): ...", 2, "is async", ""),
         ("class step_node_a:\n  def step_advance(self): yield 'x'", 2, "yield", ""),
         ("class step_node_a:\n  def __init__(self): ...", 2, "__init__ can't be called", "name"),
