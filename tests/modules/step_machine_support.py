@@ -112,7 +112,6 @@ class CheckedMachine(StepMachine):
     ) -> None:
         super().__init__(graph, state, limits)
         self.said: list[Instruction] = []
-        self.events: list[tuple[Event, float]] = []
         self._interrupted_nodes: set[str] = set()
         self._to_rest = False  # asked by an event before the one at hand
 
@@ -158,7 +157,6 @@ class CheckedMachine(StepMachine):
         steps, ended = self.state.step_count, self.endings()
         in_flight = set(self.in_flight)
         out = super().handle(event, now)
-        self.events.append((event, now))
         self.said += out
         if isinstance(event, HookInterrupted):
             self._interrupted_nodes.add(event.node)

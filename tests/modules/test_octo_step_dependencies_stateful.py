@@ -1,8 +1,8 @@
 """Random graphs by dependency, results, requests and kills, against a small model of what is done.
 
-The model decides nothing by itself: it reads what the machine records and calls, and checks each
-move. Nothing is entered before all that it depends on is done, nothing is performed twice or left
-out, nothing that could be at work waits, and at the end it is said truly how it went.
+To the rules of a visit, which `step_ledger` tells, come those of dependencies and of items. Nothing
+is entered before all that it depends on is done, nothing is performed twice or left out, nothing
+that could be at work waits, and at the end it is said truly how it went.
 """
 
 from __future__ import annotations
@@ -11,38 +11,16 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from hypothesis import Phase, note, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis import Phase, settings
+from hypothesis.stateful import precondition, rule
 
 from octo_step_dependencies import DependencyMachine
 from octo_step_graph import Arrow, Node, StepGraph, item_of
-from octo_step_machine import Limits
-from octo_step_messages import (
-    Event,
-    Finish,
-    HookCall,
-    HookDone,
-    HookFailed,
-    HookInterrupted,
-    HookRefused,
-    Instruction,
-    JumpRequested,
-    PauseRequested,
-    ProbeAnswered,
-    Record,
-    Rest,
-    RetryDue,
-    SetItems,
-    Started,
-    StopRequested,
-    Tick,
-)
-from octo_step_states import RunState
-from tests.modules.step_machine_support import random_request, saved
+from octo_step_machine import Limits, StepMachine
+from octo_step_messages import Event, HookDone, Instruction, SetItems, StopRequested
+from tests.modules.step_ledger import DICE, Ledger, RunsAgainstLedger, Visit
+from tests.modules.step_machine_support import saved
 
-ORDER = ("ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
-HOOKS = {"ENTER": "step_entry", "EXECUTE": "step_execute", "EXIT": "step_exit"}
 ON_ERROR = "on error"
 
 
@@ -50,130 +28,53 @@ ON_ERROR = "on error"
 
 
 @dataclass
-class Visit:
+class DependencyVisit(Visit):
     """A node, or an item of one, that is at work.
 
     Attributes:
-        state: What is to be performed.
-        result: What is known of its hook: "done", "failed" or "passed over" by a policy.
-        calling: The hook that is in flight.
-        lost: The engine ended while a hook was in flight, which has not been told yet.
-        undecided: That has been told, and the run was to end, or nobody has been asked yet: its
-            policy is still to be heeded.
         failed: It has failed for good, and nothing is performed in its place.
         instead: It has failed for good, and another node is performed in its place.
         items: For how many items it is performed, and which of them are done.
     """
 
-    state: str = "ENTER"
-    result: str = ""
-    calling: str = ""
-    attempt: int = 1
-    due: float | None = None
-    lost: bool = False
-    undecided: bool = False
     failed: bool = False
     instead: bool = False
     items: int | None = None
     items_done: set[int] = field(default_factory=set)
 
 
-class Ledger:
-    """What a run has done, and so what it may do."""
+class DependencyLedger(Ledger[DependencyVisit]):
+    """What a run by dependency has done, and so what it may do."""
 
     def __init__(self, graph: StepGraph) -> None:
-        self.graph = graph
-        self.visits: dict[str, Visit] = {}
+        super().__init__(graph, DependencyVisit)
         self.done = {name for name, node in graph.nodes.items() if not node.active}
         self.passed: set[str] = set()
-        self.steps = self.steps_at_start = 0
-        self.ending = False
-        self.jump = ""
         self.final_jump = False  # somebody has jumped to a final node
-        self.pause: set[str] = set()
-        self.asked: set[str] = set()
-        self.limits = Limits()
-        self.now = 0.0
 
     # --- what happens to the run ---
 
-    def engine_is_gone(self, limits: Limits) -> None:
-        for visit in self.visits.values():
-            visit.lost = visit.lost or bool(visit.calling)
-            visit.calling = ""
-        self.pause, self.asked = set(), set()
-        self.limits, self.steps_at_start = limits, self.steps
-
     def happens(self, event: Event, state: str) -> None:
-        match event:
-            case Started() if not (self.pause or self.jump):
-                for name, visit in self.visits.items():
-                    node = self.graph.node(name)
-                    if visit.undecided and (node.is_final or not self.ending):
-                        self._decide(name, node.on_interrupt)
-            case PauseRequested():
-                self.pause.add("pause")
-            case StopRequested():
-                if not self._is_final_time():
-                    self.pause.clear()
-                self.ending, self.jump = True, ""
-            case JumpRequested(name) if not self.ending and "COMPLETE" not in state:
-                self.jump = name if self.graph.nodes[name].active else self.jump
-            case HookDone(name, items=items):
-                visit = self._lands(name)
-                visit.result = "done" if items is None else ""
-            case HookFailed(name):
-                self._lands(name).result = "failed"
-            case HookInterrupted(name):
-                self._lands(name).lost = True
-                self.pause.add("interrupted")
-            case HookRefused(name):
-                self._lands(name)
-                self.pause.add("refused")
-            case ProbeAnswered(name, answer):
-                visit = self._lands(name)
-                if answer == "done":
-                    visit.result = "passed over"
-                elif answer is None:
-                    self._ask(name)
-            case RetryDue(name) if state == "RUNNING" and name in self.visits:
-                self.visits[name].due = None
+        if isinstance(event, StopRequested) and not self._is_final_time():
+            self.pause.clear()  # final steps are still to be performed
+        super().happens(event, state)
 
-    def _lands(self, name: str) -> Visit:
-        visit = self.visits[name]
-        assert visit.calling
-        visit.calling = ""
-        return visit
+    def may_jump_to(self, name: str) -> bool:
+        return self.graph.nodes[name].active
+
+    def _succeeds(self, visit: DependencyVisit, done: HookDone) -> None:
+        if done.items is None:  # else what it has to do is known, and not done yet
+            super()._succeeds(visit, done)
 
     # --- what the machine says ---
 
     def told(self, instruction: Instruction) -> None:
+        super().told(instruction)
         match instruction:
-            case HookCall(name, hook):
-                self._call(name, hook)
             case SetItems(name, items):
                 self.visits[name].items = len(items)
-            case Record({"event": "state"} as record):
-                self._performed(record)
-            case Record({"event": "step_error"} as record):
-                self._failed(record)
-            case Record({"event": "interrupted"} as record):
-                self._interrupted(record)
-            case Record({"event": "jump", "node": name}):
-                assert name == self.jump
-                assert not self.in_flight()
-                self.jumped(name)
-            case Record({"event": "jump_refused", "node": name}):
-                assert self.ending or not self.graph.nodes[name].active
-            case Rest():
-                assert not self.in_flight()
-                assert self.pause or self.limits.max_steps is not None or self.limits.at_state
-                for name in self.asked:
-                    self.visits[name].undecided = False
-            case Finish(success, reason):
-                self._finished(success, reason)
 
-    def _visit(self, name: str) -> Visit:
+    def _visit(self, name: str) -> DependencyVisit:
         """The visit; begun, where it is the first that is heard of it."""
         if name not in self.visits:
             assert len(self.in_flight()) < self.limits.at_once
@@ -182,45 +83,24 @@ class Ledger:
 
     def _enter(self, name: str) -> None:
         assert self.may_enter(name), f"{name} is entered too early, or again"
-        self.visits[name] = Visit()
+        self.visits[name] = DependencyVisit()
 
     def _call(self, name: str, hook: str) -> None:
-        visit, declared = self._visit(name), self.graph.node(name)
-        assert not self.jump
-        assert not visit.calling
-        assert not visit.failed
-        assert visit.due is None
-        assert not self.ending or declared.is_final
-        if hook == "step_probe":
-            assert visit.lost
-            assert declared.on_interrupt == "probe"
-        else:
-            assert not self.pause
-            assert hook == self._hook_of(name)
-            assert visit.result == "", f"{hook} of {name} was done, and is called again"
-            assert not (visit.lost or visit.undecided), f"{hook} of {name} is called untold"
-        visit.calling, visit.lost = hook, False
+        assert not self._visit(name).failed
+        super()._call(name, hook)
 
     def _hook_of(self, name: str) -> str:
-        visit, declared = self.visits[name], self.graph.node(name)
-        if name in self.graph.nodes and "step_items" in declared.hooks:
+        if name in self.graph.nodes and "step_items" in self.graph.nodes[name].hooks:
+            visit = self.visits[name]
             return "step_items" if visit.state == "EXECUTE" and visit.items is None else ""
-        hook = HOOKS.get(visit.state, "")
-        return hook if hook in declared.hooks else ""
+        return super()._hook_of(name)
 
-    def _performed(self, record: dict[str, Any]) -> None:
-        name = record["node"]
-        visit = self._visit(name)
-        assert (record["state"], record["attempt"]) == (visit.state, visit.attempt)
+    def _check_performed(self, name: str) -> None:
+        visit = self.visits[name]
         if visit.items is not None and visit.state == "EXECUTE":
             assert visit.items_done == set(range(visit.items))
-        elif self._hook_of(name):
-            assert visit.result in ("done", "passed over"), f"{visit.state} of {name} is left out"
-        if visit.state == "JUMP":
-            self._leave(name)
-            return
-        visit.state = ORDER[ORDER.index(visit.state) + 1]
-        visit.result, visit.attempt, visit.lost = "", 1, False
+        else:
+            super()._check_performed(name)
 
     def _leave(self, name: str) -> None:
         visit = self.visits.pop(name)
@@ -234,20 +114,19 @@ class Ledger:
 
     def _failed(self, record: dict[str, Any]) -> None:
         name, visit = record["node"], self.visits[record["node"]]
-        declared = self.graph.node(name)
-        assert record["state"] == visit.state
-        if visit.items is not None:
-            assert self._items_are_over(name)
-        else:
-            assert visit.result == "failed"
-            visit.result = ""
-            if visit.attempt <= declared.max_retries:
-                visit.attempt, visit.due = visit.attempt + 1, self.now + declared.retry_delay_s
-                return
+        if visit.items is None:
+            super()._failed(record)
+            return
+        assert (record["state"], record["attempt"]) == (visit.state, visit.attempt)
+        assert self._items_are_over(name)
+        self._fails_for_good(name)
+
+    def _fails_for_good(self, name: str) -> None:
+        visit, declared = self.visits[name], self.graph.node(name)
         has_way_out = declared.error_arrow_key in self.graph.open_arrows(declared.name)
         if declared.continue_on_error or (has_way_out and name in self.graph.nodes):
+            visit.give_up()
             visit.instead = not declared.continue_on_error
-            visit.state, visit.attempt = "JUMP" if visit.state == "EXIT" else "EXIT", 1
         else:
             visit.failed = True
             self.ending |= not (has_way_out or self.limits.keep_going)
@@ -258,45 +137,24 @@ class Ledger:
         left = set(range(visit.items or 0)) - visit.items_done
         return bool(failed) and left == failed
 
-    def _items(self, name: str) -> dict[int, Visit]:
+    def _items(self, name: str) -> dict[int, DependencyVisit]:
         found = {item_of(each): visit for each, visit in self.visits.items()}
         return {
             number: visit for (parent, number), visit in found.items() if parent == name and parent
         }
 
-    def _interrupted(self, record: dict[str, Any]) -> None:
-        visit, policy = self.visits[record["node"]], record["on_interrupt"]
-        assert visit.lost, "reported twice, or what was not interrupted"
-        assert policy == self.graph.node(record["node"]).on_interrupt
-        visit.lost = False
-        if self.ending and not self.graph.node(record["node"]).is_final:
-            visit.undecided = True
-        else:
-            self._decide(record["node"], policy)
-
-    def _decide(self, name: str, policy: str) -> None:
-        visit = self.visits[name]
-        visit.lost, visit.undecided = policy == "probe", False
-        if policy == "skip":
-            visit.result = "passed over"
-        elif policy == "ask":
-            self._ask(name)
-
-    def _ask(self, name: str) -> None:
-        self.visits[name].undecided = True
-        self.asked.add(name)
-        self.pause.add("interrupted")
-
     def _finished(self, success: bool, reason: str) -> None:
-        assert not self.in_flight()
-        assert bool(reason) == (not success)
         failed = [n for n, visit in self.visits.items() if visit.failed and n in self.graph.nodes]
         assert success == (not failed and not self.ending)
         for name, node in self.graph.nodes.items():
             if node.is_final or success:
                 assert not self.may_enter(name), f"{name} is left out"
+        super()._finished(success, reason)
 
     # --- rules ---
+
+    def _is_to_end(self, name: str) -> bool:
+        return self.ending and not self.graph.node(name).is_final
 
     def may_enter(self, name: str) -> bool:
         """Whether the node, or item, may be entered now."""
@@ -353,8 +211,7 @@ class Ledger:
         }
 
     def jumped(self, name: str) -> None:
-        self.visits, self.jump, self.ending = {name: Visit()}, "", False
-        self.asked.clear()
+        super().jumped(name)
         self.final_jump = self.graph.nodes[name].is_final
         self._undo(self._all_dependents(name) | self._final())
 
@@ -382,16 +239,12 @@ class Ledger:
                 found.add(each)
         return found
 
-    def in_flight(self) -> set[str]:
-        return {name for name, visit in self.visits.items() if visit.calling}
-
-    def check_equals(self, machine: DependencyMachine) -> None:
-        """The machine has just the visits that it should have, and gets on with them."""
+    def check_equals(self, machine: StepMachine) -> None:
         state = machine.state
         for name, token in state.tokens.items():
             if name not in self.visits and token.held:  # entered, but the run is to rest
                 self._enter(name)
-        assert self.in_flight() == machine.in_flight
+        super().check_equals(machine)
         mine = {
             name: (v.state, v.attempt, v.due, v.failed, v.items, sum(1 << n for n in v.items_done))
             for name, v in self.visits.items()
@@ -402,10 +255,8 @@ class Ledger:
         }
         assert state.done == self.graph.bits(self.done)
         assert set(state.passed_over) == self.passed
-        assert self.steps == state.step_count
         if state.state != "RUNNING" or machine.ready:
             return
-        assert machine.in_flight or machine.retries_due(), "nothing will ever happen"
         unhindered = not (self.pause or self.jump or self.ending)
         unlimited = self.limits.max_steps is None and not self.limits.at_state
         if unhindered and unlimited and len(machine.in_flight) < self.limits.at_once:
@@ -421,8 +272,6 @@ class Ledger:
 
 
 # --- random graphs and results --------------------------------------------------------------------
-
-DICE = st.randoms(use_true_random=True)
 
 
 def random_graph(dice: Random) -> StepGraph:
@@ -489,144 +338,41 @@ def random_limits(dice: Random) -> Limits:
 # --- the test -------------------------------------------------------------------------------------
 
 
-class RunsByDependency(RuleBasedStateMachine):
-    """Plays the shell around the machine: everything is saved after every event."""
+class RunsByDependency(RunsAgainstLedger):
+    """By dependency, with items and final nodes; what has failed may be tried again."""
 
-    @initialize(dice=DICE)
-    def a_new_instance(self, dice: Random) -> None:
-        self.graph = random_graph(dice)
-        for each in self.graph.nodes.values():
-            note(repr(each))
-        self.now = 1000.0
-        self.ledger = Ledger(self.graph)
-        self.saved: dict[str, Any] = {}
-        self.engine_comes(random_limits(dice), [])
+    machine_type = twin_type = DependencyMachine
+    fates = (40, 8, 1, 1)
+    ledger: DependencyLedger
 
-    # --- the shell ---
+    def random_graph(self, dice: Random) -> StepGraph:
+        return random_graph(dice)
 
-    def engine_comes(self, limits: Limits, requests: list[Event]) -> None:
-        """An engine starts from the file; whatever the one before it had in flight is lost."""
-        note(repr(limits))
-        self.ledger.engine_is_gone(limits)
-        state = RunState.load(self.saved, self.graph)
-        self.machine = DependencyMachine(self.graph, state, limits)
-        for event in [*requests, Started()]:
-            self.happens(event)
+    def new_ledger(self) -> DependencyLedger:
+        return DependencyLedger(self.graph)
 
-    def happens(self, event: Event) -> None:
-        note(f"{event} at {self.now}")
-        self.sound = False  # until everything has been looked at
-        self.ledger.now = self.now
-        self.ledger.happens(event, self.machine.state.state)
-        for instruction in self.machine.handle(event, self.now):
-            note(f"    {instruction}")
-            self.ledger.told(instruction)
-        self.ledger.check_equals(self.machine)
-        self.saved = saved(self.machine.state, self.graph, self.now)
-        self.sound = True
+    def random_limits(self, dice: Random) -> Limits:
+        return random_limits(dice)
 
-    def running(self) -> bool:
-        return self.machine.state.state == "RUNNING"
-
-    def ended(self) -> bool:
-        return self.machine.state.finished
-
-    def names(self) -> list[str]:
-        """The nodes that somebody may jump to."""
-        return [name for name, node in self.graph.nodes.items() if node.active]
-
-    # --- what may happen ---
-
-    @precondition(lambda self: self.machine.in_flight)
-    @rule(dice=DICE, count=st.integers(1, 30))
-    def the_run_goes_on(self, dice: Random, count: int) -> None:
-        for _ in range(count):
-            if self.machine.in_flight:
-                self.a_hook_comes_back(dice)
-            while self.machine.ready:
-                self.happens(Tick())
-            if self.running() and self.machine.retries_due() and dice.random() < 0.5:
-                self.time_passes(dice.choice([0.5, 20.0]))
-            if self.running() and dice.random() < 0.03:
-                self.happens(random_request(dice, list(self.graph.nodes)))
-
-    def a_hook_comes_back(self, dice: Random) -> None:
-        name = dice.choice(sorted(self.machine.in_flight))
-        fates = ["done", "failed", "broken off", "refused"]
-        fate = dice.choices(fates, weights=[40, 8, 1, 1])[0]
-        calling = self.ledger.visits[name].calling
-        if fate == "broken off":
-            self.happens(HookInterrupted(name))
-        elif calling == "step_probe":
-            self.happens(ProbeAnswered(name, dice.choice(["done", "rerun", None])))
-        elif fate == "refused":
-            self.happens(HookRefused(name, "refused"))
-        elif fate == "failed":
-            self.happens(HookFailed(name, "it failed"))
-        elif calling == "step_items":
-            self.happens(HookDone(name, items=list(range(dice.choice([0, 1, 2, 5])))))
-        else:
-            self.happens(HookDone(name))
-
-    @precondition(lambda self: self.running() and self.machine.retries_due())
-    @rule(passing=st.sampled_from([0.5, 20.0]))
-    def time_passes(self, passing: float) -> None:
-        self.now += passing
-        for due, name in self.machine.retries_due():
-            if due <= self.now:
-                self.happens(RetryDue(name))
-
-    @precondition(lambda self: not self.ended())
-    @rule(dice=DICE)
-    def the_engine_is_killed_or_rested_and_another_one_starts(self, dice: Random) -> None:
-        requests = [random_request(dice, list(self.graph.nodes))] if dice.random() < 0.2 else []
-        self.engine_comes(random_limits(dice), requests)
-
-    @precondition(lambda self: self.ended())
-    @rule(dice=DICE)
-    def a_run_that_has_ended_goes_on_elsewhere(self, dice: Random) -> None:
-        state = RunState.load(self.saved, self.graph)
-        name = dice.choice(self.names())
-        state.jump(name, self.graph)
-        self.saved = saved(state, self.graph, self.now)
-        self.ledger.jumped(name)
-        self.engine_comes(random_limits(dice), [])
+    def random_success(self, dice: Random, name: str, hook: str) -> HookDone:
+        if hook == "step_items":
+            return HookDone(name, items=list(range(dice.choice([0, 1, 2, 5]))))
+        return HookDone(name)
 
     @precondition(lambda self: self.machine.state.has_failed)
     @rule(dice=DICE)
     def what_failed_is_tried_again(self, dice: Random) -> None:
         self.ledger.engine_is_gone(Limits())
-        state = RunState.load(self.saved, self.graph)
+        state = self.loaded()
         assert state.has_failed
         state.reopen(self.graph)
         self.saved = saved(state, self.graph, self.now)
         self.ledger.reopened()
-        self.engine_comes(random_limits(dice), [])
-
-    # --- what must be true at the end ---
+        self.engine_comes(self.random_limits(dice))
 
     def teardown(self) -> None:
         """However it stands, it comes to its end when all goes well."""
-        if not getattr(self, "sound", False):
-            return
-        for _ in range(1000):
-            if self.ended():
-                return
-            if not self.running():
-                self.engine_comes(Limits(at_once=2), [])
-            elif self.machine.in_flight:
-                name = min(self.machine.in_flight)
-                calling = self.ledger.visits[name].calling
-                if calling == "step_probe":
-                    self.happens(ProbeAnswered(name, "rerun"))
-                else:
-                    self.happens(HookDone(name, items=[1] if calling == "step_items" else None))
-            elif self.machine.ready:
-                self.happens(Tick())
-            else:
-                self.now, name = self.machine.retries_due()[0]
-                self.happens(RetryDue(name))
-        raise AssertionError("the run doesn't come to its end")
+        assert not self.sound or self.comes_to_its_end(1000)
 
 
 TestRunsByDependency = RunsByDependency.TestCase
