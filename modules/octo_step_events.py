@@ -35,6 +35,22 @@ ROTATED_FILES: Final = 4
 _TAIL: Final = 64 * 1024
 _CUT_TEXT_LIMIT: Final = 500
 _LINE: Final = orjson.OPT_APPEND_NEWLINE
+_NUMBER: Final = (int, float)
+_IN_EVERY_EVENT: Final = (("seq", int), ("ts", str), ("run_id", str), ("event", str))
+_IN_SOME: Final = {
+    "node": (str,),
+    "state": (str,),
+    "attempt": (int,),
+    "duration_s": _NUMBER,
+    "delay_s": _NUMBER,
+}
+_LISTS: Final = {
+    "join_wait": "missing",
+    "jump": "left",
+    "library_changed": "files",
+    "left_running": "what",
+}
+"""Kinds of events, each with the key that has a list of texts."""
 
 Event = dict[str, Any]
 
@@ -264,8 +280,19 @@ def _event(line: bytes) -> Event | None:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    sound = isinstance(event, dict) and type(event.get("seq")) is int and line.endswith(b"\n")
-    return event if sound else None
+    return event if _is_sound(event) and line.endswith(b"\n") else None
+
+
+def _is_sound(event: Any) -> bool:
+    """Whether what readers work with is of the types that the format says."""
+    if type(event) is not dict or any(
+        type(event.get(k)) is not kind for k, kind in _IN_EVERY_EVENT
+    ):
+        return False
+    if any(type(event[key]) not in _IN_SOME[key] for key in event.keys() & _IN_SOME.keys()):
+        return False
+    texts = event.get(_LISTS.get(event["event"], ""), [])
+    return type(texts) is list and all(type(text) is str for text in texts)
 
 
 def _last_seq(lines: bytes) -> int | None:

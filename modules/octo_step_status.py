@@ -261,7 +261,7 @@ def local_time(stamp: str) -> datetime | None:
     """A UTC time stamp as the local time of the reader; None for what is none."""
     try:
         return datetime.fromisoformat(stamp).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -219,6 +219,42 @@ class TestReading:
             numbers(tmp_path)
         assert error.value.hint
 
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"event": ["state"]},
+            {"event": None},
+            {"ts": 5},
+            {"run_id": {}},
+            {"seq": True},
+            {"seq": 2.0},
+            {"node": ["n2"]},
+            {"state": {}},
+            {"attempt": "2"},
+            {"duration_s": "long"},
+            {"event": "retry", "delay_s": None},
+            {"event": "join_wait", "missing": "n1"},
+            {"event": "jump", "left": [1]},
+            {"event": "library_changed", "files": None},
+            {"event": "left_running", "what": [["a"]]},
+        ],
+    )
+    def test_an_event_with_a_field_of_a_wrong_type_is_none(
+        self, tmp_path: Path, wrong: dict[str, object]
+    ) -> None:
+        file = log_of(tmp_path, 3)
+        lines = file.read_text().splitlines()
+        lines[1] = json.dumps(json.loads(lines[1]) | wrong)
+        file.write_text("".join(f"{line}\n" for line in lines))
+        with pytest.raises(EventLogError, match=r"jsonl:2: .*is no event"):
+            numbers(tmp_path)
+
+    def test_an_unknown_kind_of_event_may_have_any_further_fields(self, tmp_path: Path) -> None:
+        log = EventLog(tmp_path)
+        log.append({"event": "of_later", "missing": 5, "left": None, "how": {}, "files": [1]})
+        log.close()
+        assert numbers(tmp_path) == [1]
+
     def test_a_missing_line_is_named(self, tmp_path: Path) -> None:
         file = log_of(tmp_path, 3)
         lines = file.read_bytes().splitlines(keepends=True)

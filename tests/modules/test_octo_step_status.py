@@ -160,6 +160,7 @@ def test_a_text_is_one_line_without_control_characters() -> None:
 
 def test_a_time_stamp_that_is_none_is_no_time() -> None:
     assert local_time("soon") is None
+    assert local_time("0001-01-01T00:00:00+14:00") is None
     assert local_time("2026-01-01T00:00:00+00:00") is not None
 
 
