@@ -230,29 +230,35 @@ class LockedJsonFile:
     def _put_back(self, transaction: Transaction, aside: str | None, from_copy: bool) -> Repair:
         saved = self._saved() if from_copy else None
         try:
-            status = None
+            like = None if saved is None else saved[1]
             if aside is not None:
-                status = os.stat(self.path)
+                like = os.stat(self.path)
                 _link(self.path, aside)
-            if saved is None and os.path.lexists(self.safety_copy):
-                os.replace(self.safety_copy, (aside or _dated(self.path)) + SAFETY_COPY_SUFFIX)
+            if saved is None:
+                self._put_copy_away(aside)
         except OSError as error:
             raise self._unusable("moved aside", error) from error
-        transaction.begin(_EMPTY if saved is None else saved[0], status, is_new=True)
+        transaction.begin(_EMPTY if saved is None else saved[0], like, is_new=True)
         transaction.commit()
         if saved is None:
             return Repair(aside, None, None)
-        return Repair(aside, self.safety_copy, saved[1])
+        return Repair(aside, self.safety_copy, saved[1].st_mtime)
 
-    def _saved(self) -> tuple[GroupsText, float] | None:
-        """The safety copy and when it was written, if there is a good one.
+    def _put_copy_away(self, aside: str | None = None) -> None:
+        """Keep a safety copy from being written over, which may be all that is left of the file."""
+        if os.path.lexists(self.safety_copy):
+            os.replace(self.safety_copy, (aside or _dated(self.path)) + SAFETY_COPY_SUFFIX)
+            self._copied_at = 0.0
+
+    def _saved(self) -> tuple[GroupsText, os.stat_result] | None:
+        """The safety copy and what the system says about it, if there is a good one.
 
         Raises:
             ParameterFileError: There is one, and it can't be read: it may be good.
         """
         try:
             data, status = read_file(self.safety_copy)
-            return GroupsText.of(data), status.st_mtime
+            return GroupsText.of(data), status
         except (FileNotFoundError, JsonTextError):
             return None
         except OSError as error:
@@ -307,7 +313,8 @@ class LockedJsonFile:
         transaction = Transaction(self, defaults)
         transaction.begin(_EMPTY, None, is_new=True)
         text = transaction.next_version()
-        if text is None or self.durability == "power" or not create_file(self.path, text.source):
+        needs_lock = self.durability == "power" or os.path.lexists(self.safety_copy)
+        if text is None or needs_lock or not create_file(self.path, text.source):
             with Transaction(self, defaults):
                 pass
         return self._current()[0].parse()
@@ -316,6 +323,8 @@ class LockedJsonFile:
         """Put a version in place. All that is likely to fail comes before it is."""
         try:
             power = self.durability == "power"
+            if like is None:  # there is no file any more, or there was none
+                self._put_copy_away()
             if not power and self._copy_is_old():
                 replace_file(self.safety_copy, data, like, sync=True)
             replace_file(self.path, data, like, sync=power, spare=self._spare)
@@ -353,7 +362,7 @@ class LockedJsonFile:
         except ParameterFileError:
             saved = None
         if saved is not None:
-            hint += f"\n(which puts back the safety copy of {moment(saved[1])})"
+            hint += f"\n(which puts back the safety copy of {moment(saved[1].st_mtime)})"
         return ParameterFileError(
             f"{self.path}:{error.line}:{error.column}: {error.reason}",
             hint=hint,

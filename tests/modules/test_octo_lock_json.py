@@ -416,6 +416,39 @@ def test_what_was_planted_beside_the_file_does_no_harm(
 # --- repair ---
 
 
+@pytest.mark.parametrize("begins", ["read", "transaction"])
+def test_what_is_left_of_a_file_that_was_removed_is_kept_when_a_new_one_is_made(
+    file: LockedJsonFile, here: Path, begins: str
+) -> None:
+    with file.transaction() as groups:
+        groups["mine"] = {"key": 1}
+    file.sync()
+    Path(file.path).unlink()
+    if begins == "read":
+        assert "mine" not in file.read()
+    with file.transaction() as groups:
+        groups.setdefault("other", {})["key"] = 2
+    (kept,) = here.glob("*.bad-*.backup")
+    assert json.loads(kept.read_text())["mine"] == {"key": 1}
+    assert "mine" not in json.loads(Path(file.safety_copy).read_text())
+
+
+def test_a_file_that_was_removed_is_repaired_with_its_content_and_mode(
+    file: LockedJsonFile, here: Path
+) -> None:
+    with file.transaction() as groups:
+        groups["mine"] = {"key": 1}
+    Path(file.path).chmod(0o600)
+    file.sync()
+    Path(file.path).unlink()
+    done = file.repair()
+    assert done is not None
+    assert (done.moved_to, done.restored_from) == (None, file.safety_copy)
+    assert file.read()["mine"] == {"key": 1}
+    assert stat.S_IMODE(Path(file.path).stat().st_mode) == 0o600
+    assert not list(here.glob("*.bad-*"))
+
+
 def test_repair_moves_the_bad_file_aside_and_puts_the_safety_copy_back(
     file: LockedJsonFile, here: Path
 ) -> None:
