@@ -58,6 +58,16 @@ def chain_library(directory: Path, length: int, work: str) -> Path:
     return library
 
 
+def compiled_chain(directory: Path, size: int, work: str) -> Path:
+    """A chain whose modules have been compiled, as after the first use."""
+    import compileall
+
+    library = chain_library(directory, size, work)
+    if not compileall.compile_dir(library, quiet=1):
+        raise WorkNotDone("the library can't be compiled")
+    return library
+
+
 def _run(directory: Path, library: Path, size: int, durability: str = "process") -> float:
     from octo_instance_dir import InstanceDir
     from octo_instance_setup import create_instance
@@ -82,7 +92,7 @@ def loop(directory: Path, size: int) -> float:
 
 def chain(directory: Path, size: int) -> float:
     """Chain, counting, `process`."""
-    return _run(directory, chain_library(directory, size, COUNTING), size)
+    return _run(directory, compiled_chain(directory, size, COUNTING), size)
 
 
 def loop_power(directory: Path, size: int) -> float:
@@ -94,7 +104,7 @@ def loop_power(directory: Path, size: int) -> float:
 def chain_power(directory: Path, size: int) -> float:
     """Chain, counting, `power`."""
     os.environ["OCTO_DURABILITY"] = "power"
-    return _run(directory, chain_library(directory, size, COUNTING), size, "power")
+    return _run(directory, compiled_chain(directory, size, COUNTING), size, "power")
 
 
 def loop_bare(directory: Path, size: int) -> float:
@@ -153,22 +163,12 @@ def memory_100000(directory: Path, size: int) -> float:
 # --- a library of many nodes ----------------------------------------------------------------------
 
 
-def _compiled(directory: Path, size: int) -> Path:
-    """A chain whose modules have been compiled, as after the first use."""
-    import compileall
-
-    library = chain_library(directory, size, BARE)
-    if not compileall.compile_dir(library, quiet=1):
-        raise WorkNotDone("the library can't be compiled")
-    return library
-
-
 def import_bare(directory: Path, size: int) -> float:
     """`import` of the modules, no more."""
     import importlib
     import sys
 
-    library = _compiled(directory, size)
+    library = compiled_chain(directory, size, BARE)
     import stepnode_baseclass  # noqa: F401
 
     sys.path.insert(0, str(library))
@@ -183,7 +183,7 @@ def library_create(directory: Path, size: int) -> float:
     """`create` of an instance: loads, checks, hashes, writes."""
     from octo_instance_setup import create_instance
 
-    library = _compiled(directory, size)
+    library = compiled_chain(directory, size, BARE)
     start = perf_counter()
     create_instance(directory / "instance", library)
     seconds = perf_counter() - start
@@ -195,7 +195,7 @@ def library_validate(directory: Path, size: int) -> float:
     """Loading and checking the library."""
     from octo_graph_checks import load_graph
 
-    library = _compiled(directory, size)
+    library = compiled_chain(directory, size, BARE)
     start = perf_counter()
     graph = load_graph(library)
     seconds = perf_counter() - start
@@ -211,7 +211,7 @@ def library_first_step(directory: Path, size: int) -> float:
     from octo_instance_dir import InstanceDir
     from octo_step_engine import StepEngine
 
-    library = _compiled(directory, size)
+    library = compiled_chain(directory, size, BARE)
     make = "import sys; from octo_instance_setup import *; create_instance(*sys.argv[1:])"
     modules = str(Path(sys.modules[StepEngine.__module__].__file__ or "").parent)
     subprocess.run(
