@@ -29,7 +29,8 @@ from octo_errors import (
     OctoError,
     did_you_mean,
 )
-from octo_lock_json import FileLock, LockedJsonFile, held_here
+from octo_lock import FileLock, is_locked
+from octo_lock_json import LockedJsonFile
 from octo_parameter_schema import GLOBAL_GROUP, LOCK_FILE_NAME, PARAMETER_FILE_NAME
 from octo_parameter_store import parameter_file, require_known_format
 
@@ -137,7 +138,7 @@ class InstanceDir:
         """
         lock = FileLock(self.path / RUN_LOCK_FILE_NAME)
         try:
-            lock.acquire(timeout=0.5)  # `runner` of another process may have it for an instant
+            lock.acquire(timeout=0.5)  # see `is_locked`: a look may take it for an instant
         except LockTimeoutError:
             raise EngineBusyError(
                 f"{self.path} is run by another engine: {self.runner() or 'it has just ended'}",
@@ -161,17 +162,8 @@ class InstanceDir:
 def runner_of(path: Path) -> Runner | None:
     """The process that runs the instance at `path` now, or None; its state may be unreadable."""
     lock_file = path / RUN_LOCK_FILE_NAME
-    if not lock_file.exists():
+    if not (lock_file.exists() and is_locked(lock_file)):
         return None
-    if not held_here(lock_file):
-        lock = FileLock(lock_file)
-        try:
-            lock.acquire(timeout=0)
-        except LockTimeoutError:
-            pass
-        else:
-            lock.release()
-            return None
     # Without a name: it has the lock, and is about to write the file.
     return last_runner(path) or Runner(0, "?", "starting", "now")
 

@@ -68,13 +68,13 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 3e-5, 5e-3  # seconds between two tries of a wai
 
 _LOCK, _TURNSTILE = 0, 1  # bytes of the lock file
 
-_OPEN_FLAGS = (
-    os.O_RDWR
-    | os.O_CREAT
+_READ_FLAGS = (
+    os.O_RDONLY
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)  # a FIFO in its place is an error, not an endless wait
 )
+_OPEN_FLAGS = _READ_FLAGS | os.O_RDWR | os.O_CREAT  # O_RDONLY is 0
 
 
 class FileLock:
@@ -188,6 +188,42 @@ def held_here(path: str | os.PathLike[str]) -> bool:
         return False
     file = _open_files.get((status.st_dev, status.st_ino))
     return file is not None and file.owner is not None
+
+
+def is_locked(path: str | os.PathLike[str]) -> bool:
+    """Whether anybody holds the lock file at `path`, as who may only read it can find out.
+
+    With open file description locks this only looks, and keeps nobody out. Elsewhere it takes the
+    lock for an instant, or, where the file can't be written, tells what the system does.
+
+    Raises:
+        LockFileError: The lock file can't be opened or looked at.
+    """
+    if held_here(path):
+        return True
+    path = os.path.abspath(path)
+    with _opening:  # else another thread could lock the file before it is closed here again
+        known = _known(path)
+        descriptor = _opened(path, _READ_FLAGS)[0] if known is None else known.descriptor
+        try:
+            if _has_open_file_locks(descriptor):
+                return not _OpenFileLocks(descriptor).is_free(_LOCK)
+            if not os.access(path, os.W_OK):
+                from octo_lock_holder import holder_pid  # only needed here
+
+                return holder_pid(descriptor, path) is not None
+        except OSError as error:
+            raise _unusable(path, error) from error
+        finally:
+            if known is None:
+                os.close(descriptor)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except LockTimeoutError:
+        return True
+    lock.release()
+    return False
 
 
 # --- one open lock file ---
@@ -319,16 +355,10 @@ def _open_lock_file(path: str) -> _LockFile:
     It is looked up before it is opened, since closing a second descriptor could drop the lock.
     """
     with _opening:
-        try:
-            status = os.stat(path, follow_symlinks=False)
-            known = _open_files.get((status.st_dev, status.st_ino))
-        except FileNotFoundError:
-            known = None
-        except OSError as error:
-            raise _unusable(path, error) from error
-        if known is not None and not known.is_closed:
+        known = _known(path)
+        if known is not None:
             return known
-        descriptor, identity = _opened(path)
+        descriptor, identity = _opened(path, _OPEN_FLAGS)
         try:
             file = _open_files[identity] = _LockFile(descriptor, identity, path)
         except OSError as error:
@@ -336,10 +366,22 @@ def _open_lock_file(path: str) -> _LockFile:
         return file
 
 
-def _opened(path: str) -> tuple[int, tuple[int, int]]:
-    """A new descriptor of the lock file at `path`, which is made where there is none."""
+def _known(path: str) -> _LockFile | None:
+    """The lock file at `path` as this process has it open, if it has."""
     try:
-        descriptor = os.open(path, _OPEN_FLAGS, 0o666)
+        status = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(path, error) from error
+    known = _open_files.get((status.st_dev, status.st_ino))
+    return None if known is None or known.is_closed else known
+
+
+def _opened(path: str, flags: int) -> tuple[int, tuple[int, int]]:
+    """A new descriptor of the lock file at `path`, and which file it is."""
+    try:
+        descriptor = os.open(path, flags, 0o666)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,3 +34,12 @@ def make_bench(make_library: MakeLibrary, tmp_path: Path) -> Iterator[MakeBench]
 def bench_of(request: pytest.FixtureRequest, make_bench: MakeBench) -> MakeBench:
     """Makes a bench of each kind, in turn: `bench_of(a="body of class step_node_a", ...)`."""
     return lambda **bodies: make_bench(request.param, **bodies)
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A directory that other users may enter, as they may not enter `tmp_path`."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name).resolve()
+        place.chmod(0o755)
+        yield place

@@ -16,6 +16,9 @@ from tests.support import PROJECT
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals, limits or fork")
 
+AS_NOBODY = "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)"
+"""Code after which a process may no longer write what others may only read."""
+
 texts = st.text(max_size=8)
 scalars = (
     st.none()

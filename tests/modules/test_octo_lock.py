@@ -20,8 +20,8 @@ import pytest
 
 import octo_lock
 from octo_errors import LockFileError, LockTimeoutError
-from octo_lock import FileLock, held_here
-from tests.modules.parameter_support import Python, needs_posix
+from octo_lock import FileLock, held_here, is_locked
+from tests.modules.parameter_support import AS_NOBODY, Python, needs_posix
 
 HOLDER = """
     import octo_lock
@@ -444,6 +444,62 @@ def test_a_relative_name_stays_where_it_was_given(
     monkeypatch.chdir(tmp_path / "elsewhere")
     with lock:
         assert not is_free_for_others(path)
+
+
+# --- a look at it ---
+
+LOOKS = f"""
+    import os, fasteners, octo_lock, octo_lock_holder
+    if sys.argv[2] == "fasteners":
+        octo_lock._has_open_file_locks = lambda descriptor: False
+    {AS_NOBODY}
+    while True:
+        print(octo_lock.is_locked(sys.argv[1]), os.access(sys.argv[1], os.W_OK), flush=True)
+        input()
+"""
+
+
+def test_a_look_tells_whether_it_is_held_here(path: Path) -> None:
+    lock = FileLock(path)
+    for _ in range(2):
+        with lock:
+            assert is_locked(path)
+            assert not is_free_for_others(path)  # also after the look
+        assert not is_locked(path)
+        assert is_free_for_others(path)
+
+
+def test_a_look_tells_whether_another_process_holds_it(path: Path, mechanism: str) -> None:
+    with Python(HOLDER, path, mechanism) as holder:
+        assert holder.line() == "held"
+        assert is_locked(path)
+        holder.go_on()
+        assert holder.line() == "released"
+        assert not is_locked(path)
+
+
+@needs_posix
+def test_who_may_only_read_it_can_look(mechanism: str, open_place: Path) -> None:
+    path = open_place / "state.lock"
+    with Python(HOLDER, path, mechanism) as holder:
+        assert holder.line() == "held"
+        path.chmod(0o444)
+        with Python(LOOKS, path, mechanism) as nobody:
+            assert nobody.line() == "True False"
+            holder.go_on()
+            assert holder.line() == "released"
+            nobody.go_on()
+            assert nobody.line() == "False False"
+
+
+def test_a_look_at_open_file_locks_never_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("Linux only")
+    (tmp_path / "state.lock").touch()
+    monkeypatch.setattr(octo_lock._OpenFileLocks, "try_lock", None)
+    assert not is_locked(tmp_path / "state.lock")
 
 
 def test_fasteners_itself_lets_a_second_object_in(tmp_path: Path) -> None:
