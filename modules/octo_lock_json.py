@@ -32,7 +32,7 @@ from octo_atomic_file import create_file, holds, read_file, replace_file
 from octo_errors import LockFileError, ParameterFileError, ParameterValueError, WaitTimeoutError
 from octo_json_groups import Groups, GroupsText, fill_missing, no_group
 from octo_json_strict import JsonTextError, JsonValueError
-from octo_lock import DEFAULT_TIMEOUT, FileLock, held_here
+from octo_lock import DEFAULT_TIMEOUT, FileLock
 from octo_spare_file import Spare
 
 TYPE_CHECKING = False  # as in typing, which is slow to load too
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Defaults = Mapping[str, Mapping[str, Any]]
 
-__all__ = ["FileLock", "Groups", "LockedJsonFile", "Repair", "Transaction", "held_here", "speed_up"]
+__all__ = ["FileLock", "Groups", "LockedJsonFile", "Repair", "Transaction", "speed_up"]
 
 SAFETY_COPY_SUFFIX = ".backup"
 SAFETY_COPY_AGE = 1.0  # seconds
