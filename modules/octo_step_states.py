@@ -325,7 +325,8 @@ class RunState:
             if value:
                 shared[key] = value
         data[ACTIVE_GROUP] = {name: token.to_dict() for name, token in self.tokens.items()}
-        data[ARRIVALS_GROUP] = {name: list(sources) for name, sources in self.arrivals.items()}
+        if self.arrivals or ARRIVALS_GROUP in data:
+            data[ARRIVALS_GROUP] = {name: list(sources) for name, sources in self.arrivals.items()}
         if graph.by_dependency:
             data[PROGRESS_GROUP] = self._progress(graph)
 
