@@ -108,7 +108,7 @@ class DependencyMachine(StepMachine):
 
     def _admit(self) -> bool:
         limits, state = self.limits, self.state
-        if state.state != "RUNNING" or self._pause_reason or state.jump_target:
+        if state.state != "RUNNING" or self._rest_reason() or state.jump_target:
             return False
         if not self._to_enter or len(self.in_flight) >= limits.at_once:
             return False
@@ -118,7 +118,7 @@ class DependencyMachine(StepMachine):
             return False
         done = state.step_count - self._steps_before
         if limits.max_steps is not None and done >= limits.max_steps:
-            self._pause(f"max-steps {limits.max_steps}")
+            self._hold_reason = f"max-steps {limits.max_steps}"
             return False
         self._activate(self._name(heappop(self._to_enter)))
         return True
@@ -248,7 +248,7 @@ class DependencyMachine(StepMachine):
             return
         live = [t for t in state.tokens.values() if not self._waits(t) and not self._is_ending(t)]
         if live or (self._to_enter and (state.finalizing or not state.ending)):
-            if self._pause_reason or all(token.held for token in live):
+            if self._rest_reason() or all(token.held for token in live):
                 self._rest()
             return
         if not state.finalizing:

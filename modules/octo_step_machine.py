@@ -100,6 +100,7 @@ class StepMachine:
         self._asked: set[str] = set()  # nodes about whose interrupted hook the user is being asked
         self._out: list[Instruction] = []
         self._pause_reason = ""
+        self._hold_reason = ""  # as a breakpoint; a jump leaves it behind, unlike a pause
         self._now = 0.0
 
     @property
@@ -149,7 +150,7 @@ class StepMachine:
                 self._end(reason)
                 self.state.jump_target = ""
                 if not self.state.finalizing:  # else it ends already, and may be asked to rest
-                    self._pause_reason = ""
+                    self._pause_reason = self._hold_reason = ""
             case JumpRequested(node):
                 self._jump_requested(node)
             case HookInterrupted(node):
@@ -329,7 +330,7 @@ class StepMachine:
             reason = self._reason_to_hold(token, node)
             if reason is not None:
                 token.held = True
-                self._pause(reason)
+                self._hold_reason = self._hold_reason or reason
             elif token.state == "JUMP" and token.node in self._entered:
                 later.append(token)
             elif hook := self._hook(token, node):
@@ -358,7 +359,7 @@ class StepMachine:
         None if it is to be performed, "" if it alone is not, or if the run rests anyway.
         """
         state, limits = self.state, self.limits
-        if self._is_ending(token) or self._pause_reason or state.jump_target:
+        if self._is_ending(token) or self._rest_reason() or state.jump_target:
             return ""
         if limits.at_state is not None:
             return "" if token.state in HALVES[limits.at_state] else None
@@ -449,6 +450,7 @@ class StepMachine:
         self._ready.clear()
         self._released.clear()
         self._asked.clear()
+        self._hold_reason = ""
         if self.state.state == "RUNNING":
             self.state.tokens[target].held = False
             self._ready.append(self.state.tokens[target])
@@ -468,14 +470,17 @@ class StepMachine:
         elif not state.tokens:
             state.move("succeed")
             self._out.append(Finish(True))
-        elif self._pause_reason or all(token.held for token in state.tokens.values()):
+        elif self._rest_reason() or all(token.held for token in state.tokens.values()):
             self._rest()
 
     def _rest(self) -> None:
         self.state.move("rest")
         for name in self._asked:
             self.state.tokens[name].interrupted = False
-        self._out.append(Rest(self._pause_reason or SINGLE_STEP))
+        self._out.append(Rest(self._rest_reason() or SINGLE_STEP))
+
+    def _rest_reason(self) -> str:
+        return self._pause_reason or self._hold_reason
 
     def _unfinished_joins(self) -> str:
         for name, arrived in self.state.arrivals.items():

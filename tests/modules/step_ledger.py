@@ -475,7 +475,7 @@ class RunsAgainstLedger(RuleBasedStateMachine):
                 self.happens(Tick())
             if self.machine.retries_due() and dice.random() < 0.5:
                 self.time_passes(dice.choice([0.5, 20.0]))
-            if self.running() and dice.random() < 0.03:
+            if self.running() and dice.random() < 0.08:
                 self.happens(random_request(dice, self.names()))
 
     def a_hook_comes_back(self, dice: Random) -> None:

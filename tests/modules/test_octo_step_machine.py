@@ -1047,6 +1047,21 @@ def test_a_jump_comes_to_the_breakpoint_of_a_node_that_was_about_to_go_on() -> N
     assert machine.done("right") == ["rest: breakpoint at the entry of left"]
 
 
+def test_a_jump_leaves_the_breakpoint_behind_at_which_another_branch_has_come_to_rest() -> None:
+    what = graph(
+        node("start", ["left", "right"], hooks=CHOOSES),
+        node("left"),
+        node("right", ["held"]),
+        node("held", entry_breakpoint=True),
+        node("elsewhere"),
+    )
+    machine = forked(what)
+    machine.done("right")
+    assert where(machine) == {"left": "EXECUTE", "held": "ENTER"}
+    assert machine.take(JumpRequested("elsewhere")) == []
+    assert machine.done("left") == ["elsewhere.step_execute"]
+
+
 def test_a_jump_to_an_unknown_node_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(IllegalMoveError, match="did you mean 'prepare'"):
         started(chain("prepare")).take(JumpRequested("prepair"))
