@@ -15,6 +15,7 @@ import re
 import sys
 
 from octo_errors import UsageError, did_you_mean
+from octo_typed_commands import started_command
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -49,15 +50,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
-        raise UsageError(message, hint=f"see: {self.prog} --help")
+        raise UsageError(message, hint=self._see_help())
 
     def refuse(self, word: str) -> NoReturn:
         """Raise UsageError for a word that no option or argument of this parser takes."""
         if not word.startswith("-") or word in self._option_string_actions:  # after a `--`
             self.error(f"one word too many: {word!r}")
         options = [name for name in self._option_string_actions if name.startswith("--")]
-        hint = did_you_mean(word, options) or f"see: {self.prog} --help"
+        hint = did_you_mean(word, options) or self._see_help()
         raise UsageError(f"{self.prog} has no option {word!r}", hint=hint)
+
+    def _see_help(self) -> str:
+        command = self.prog.split()[1:]
+        return f"see: {started_command(*command, '--help')}"
 
 
 class Commands:
@@ -122,7 +127,7 @@ class Commands:
         for place, word in enumerate(rest):
             if word in self._table:
                 words = [word, name, *rest[:place], *rest[place + 1 :]]
-                return f"the command comes first: {program_name()} {' '.join(words)}"
+                return f"the command comes first: {started_command(*words)}"
         near = self._others.get(name) or did_you_mean(name, self._table)
         return near or f"the commands are: {', '.join(self._table)}"
 

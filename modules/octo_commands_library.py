@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
@@ -19,7 +18,8 @@ from octo_step_lib import find_libraries, library_search_path, load_library, res
 from octo_step_problem import Problem
 from octo_step_program import load_program
 from octo_step_states import RunState
-from octo_step_status import launcher_command, one_line
+from octo_step_status import one_line
+from octo_typed_commands import INSTANCE_PROGRAM, launcher_command, program_command
 
 
 def list(arguments: Namespace) -> int:
@@ -83,7 +83,7 @@ def new_library(arguments: Namespace) -> int:
     for file in make_library(path):
         _say(f"made {file}")
     command = ["create", f"step_instances/{path.name}", "--library", str(path)]
-    _say(f"try it: {_program()} {shlex.join(command)}")
+    _say(f"try it: {program_command(INSTANCE_PROGRAM, *command)}")
     return 0
 
 
@@ -110,13 +110,3 @@ def _summary(graph: StepGraph, warnings: int) -> str:
     arrows = sum(len(node.arrows) for node in graph.nodes.values())
     counts = [count(len(graph.nodes), "node"), count(arrows, "arrow"), f"first {graph.first}"]
     return ", ".join([*counts, count(warnings, "warning")] if warnings else counts)
-
-
-def _program() -> str:
-    """How this program was started, for a command to copy."""
-    script = Path(sys.argv[0])
-    if script.suffix != ".py":
-        return script.name
-    here = Path.cwd()
-    words = (Path(sys.executable), script.absolute())
-    return " ".join(str(w.relative_to(here) if w.is_relative_to(here) else w) for w in words)

@@ -12,12 +12,12 @@ from pathlib import Path
 from octo_instance_dir import InstanceDir
 from octo_step_status import (
     Status,
-    launcher_command,
     read_status,
     status_line,
     status_lines,
     watch_status,
 )
+from octo_typed_commands import launcher_command
 
 
 def status(arguments: Namespace) -> int:

@@ -31,12 +31,11 @@ from octo_step_output import log_file_name
 from octo_step_status import (
     ActiveNode,
     duration_text,
-    launcher_command,
     one_line,
     read_status,
-    resume_command,
     status_of,
 )
+from octo_typed_commands import launcher_command, resume_command
 
 THREADS_MAY_TAKE_S = 2.0
 

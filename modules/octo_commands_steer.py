@@ -7,7 +7,6 @@ the next run, and the command deals with the run at rest.
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from argparse import Namespace
@@ -30,7 +29,8 @@ from octo_step_events import read_events
 from octo_step_history import fates, preview_jump
 from octo_step_program import load_program
 from octo_step_states import check_jump
-from octo_step_status import LOOK_EVERY_S, launcher_command, read_status, status_lines
+from octo_step_status import LOOK_EVERY_S, read_status, status_lines
+from octo_typed_commands import instance_command, launcher_command
 
 PATIENCE_S = 1.0
 
@@ -94,7 +94,8 @@ def _instance_and_node(arguments: Namespace) -> tuple[InstanceDir, str]:
     path = place[0] if place else arguments.instance
     if not is_instance(path) and is_instance(node):
         if not place:
-            raise UsageError("NODE is missing", hint=f"jump {shlex.quote(node)} NODE")
+            hint = f"say where to: {instance_command(node, 'jump', 'NODE')}"
+            raise UsageError("NODE is missing", hint=hint)
         path, node = node, path
     return InstanceDir(path), node
 

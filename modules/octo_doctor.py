@@ -41,6 +41,7 @@ from octo_spare_file import SPARE_SUFFIX
 from octo_step_events import EVENT_FILE_NAME, read_events
 from octo_step_processes import command_and_start
 from octo_step_program import load_program
+from octo_typed_commands import parameters_command
 
 LEFTOVERS = (".octo_step_engine_*.tmp", f".octo_step_engine_*{SPARE_SUFFIX}", f"{TRIAL_PREFIX}*")
 HELD_TOO_LONG_S = 1.0  # a parameter lock is held for milliseconds
@@ -161,7 +162,7 @@ def _state(path: Path) -> Iterator[Finding]:
     if os.path.lexists(path / PARAMETER_FILE_NAME):
         yield from _instance(path)
     elif any(path.glob(".octo_step_engine_*.json*")):
-        hint = f"put the safety copy back: octo_step_engine_parameters.py {path} --repair"
+        hint = f"put the safety copy back: {parameters_command(path, '--repair')}"
         yield Finding("parameter file", "wrong", "it is gone, other files are there", hint)
     else:
         yield Finding("instance", "note", "none here")

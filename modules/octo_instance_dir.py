@@ -33,6 +33,12 @@ from octo_lock import FileLock, is_locked
 from octo_lock_json import LockedJsonFile
 from octo_parameter_schema import GLOBAL_GROUP, LOCK_FILE_NAME, PARAMETER_FILE_NAME
 from octo_parameter_store import parameter_file, require_known_format
+from octo_typed_commands import (
+    INSTANCE_PROGRAM,
+    instance_command,
+    parameters_command,
+    program_command,
+)
 
 RUN_LOCK_FILE_NAME = ".octo_step_engine_run.lock"
 RUNNER_FILE_NAME = ".octo_step_engine_run.json"
@@ -104,8 +110,8 @@ class InstanceDir:
             return path
         raise InstanceError(
             f"{self.path}: its step library {named or '(none)'} is not there",
-            hint="put it back, or tell where it is: octo_step_engine_parameters.py"
-            f" {self.path} {GLOBAL_GROUP} step_engine_library_path /path/to/library",
+            hint="put it back, or tell where it is: "
+            + self._put("step_engine_library_path", "/path/to/library"),
         )
 
     def first_node(self) -> str | None:
@@ -122,9 +128,11 @@ class InstanceDir:
             return value
         raise InstanceError(
             f"{self.path}: {GLOBAL_GROUP}.{key}: {value!r} is no text",
-            hint=f"put it right: octo_step_engine_parameters.py {self.path} {GLOBAL_GROUP} {key}"
-            " --string VALUE",
+            hint=f"put it right: {self._put(key, '--string', 'VALUE')}",
         )
+
+    def _put(self, key: str, *words: str) -> str:
+        return parameters_command(self.path, GLOBAL_GROUP, key, *words)
 
     @contextmanager
     def run_lock(self) -> Iterator[None]:
@@ -142,7 +150,7 @@ class InstanceDir:
         except LockTimeoutError:
             raise EngineBusyError(
                 f"{self.path} is run by another engine: {self.runner() or 'it has just ended'}",
-                hint="wait for it, or make it rest: octo_step_instance.py pause",
+                hint=f"wait for it, or make it rest: {instance_command(self.path, 'pause')}",
             ) from None
         try:
             replace_file(str(self.path / RUNNER_FILE_NAME), _myself(), None, sync=False)
@@ -206,5 +214,6 @@ def _unusable(path: Path, error: OSError) -> InstanceFileError:
 def _no_instance(path: Path, what: str) -> OctoError:
     siblings = path.parent.glob(f"*/{PARAMETER_FILE_NAME}") if path.parent.is_dir() else []
     near = did_you_mean(path.name, [file.parent.name for file in siblings])
-    make = "make one: octo_step_instance.py create INSTANCE --library LIBRARY"
+    create = ("create", "INSTANCE", "--library", "LIBRARY")
+    make = f"make one: {program_command(INSTANCE_PROGRAM, *create)}"
     return InstanceError(f"{path}: {what}", hint=f"{near}\nor {make}" if near else make)

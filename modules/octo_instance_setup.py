@@ -27,13 +27,14 @@ from octo_parameter_schema import (
 from octo_parameter_store import parameter_file
 from octo_step_lib import Problem
 from octo_step_program import LibraryProgram, Program, load_program
+from octo_typed_commands import INSTANCE_PROGRAM, PARAMETERS_PROGRAM, parameters_command
 
 EVENT_FILES = ".octo_step_engine_events*.jsonl"
 OTHER_FILES = (".octo_step_engine_context*.jsonl", "logs", "nested")
 """What else belongs to one run: the history of its context, output, runs within it."""
 MANY_GROUPS = 500
 """With fewer, to load what makes writes fast takes longer than to write and read them without."""
-LAUNCHERS = ("octo_step_instance.py", "octo_step_engine_parameters.py")
+LAUNCHERS = (INSTANCE_PROGRAM, PARAMETERS_PROGRAM)
 
 
 def create_instance(
@@ -110,8 +111,8 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
     if armed and isinstance(armed, list):
         raise InstanceError(
             f"{instance.path} is not reset: still armed: {', '.join(map(str, armed))}",
-            hint="make it safe by hand, then empty the list: octo_step_engine_parameters.py"
-            f" {instance.path} {GLOBAL_GROUP} {ARMED_KEY} []",
+            hint="make it safe by hand, then empty the list: "
+            + parameters_command(instance.path, GLOBAL_GROUP, ARMED_KEY, "[]"),
         )
     program = load_program(instance) if program is None else program
     archive = _new_archive(instance.path)

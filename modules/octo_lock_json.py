@@ -355,8 +355,10 @@ class LockedJsonFile:
         )
 
     def _bad_text(self, error: JsonTextError) -> ParameterFileError:
+        from octo_typed_commands import parameters_command  # only needed here
+
         directory = os.path.dirname(self.path)
-        hint = f"mend it, or move it aside: octo_step_engine_parameters.py {directory} --repair"
+        hint = f"mend it, or move it aside: {parameters_command(directory, '--repair')}"
         try:
             saved = self._saved()
         except ParameterFileError:

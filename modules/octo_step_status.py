@@ -26,6 +26,7 @@ from octo_parameter_schema import (
     PROGRAM_KEY,
     STATUS_KEY,
 )
+from octo_typed_commands import resume_command
 
 Condition = Literal["new", "running", "paused", "interrupted", "complete_success", "complete_error"]
 REQUESTS = {PAUSE_REQUEST: "pause", STOP_REQUEST: "stop"}
@@ -202,23 +203,6 @@ def status_line(status: Status) -> str:
         f"{count(status.steps, 'step')} done",
     ]
     return printable("  ".join(facts))
-
-
-def launcher_command(instance: Path) -> str:
-    """What to type to call the launcher of an instance, from the present working directory."""
-    import shlex
-
-    here = Path.cwd()
-    place = instance.relative_to(here) if instance.is_relative_to(here) else instance
-    command = shlex.quote(f"{'./' if place == Path() else ''}{place / 'octo_step_instance.py'}")
-    return f"python {command}" if os.name == "nt" else command
-
-
-def resume_command(instance: Path) -> str:
-    """What to type to go on with the run of a recipe, where `run` leaves what failed as it is."""
-    import shlex
-
-    return f"octo-recipe-run --resume --instance {shlex.quote(os.path.relpath(instance))}"
 
 
 def printable(text: str) -> str:

@@ -176,7 +176,7 @@ def finish(engine: subprocess.Popen[str]) -> tuple[int, str, str]:
     ("words", "hint"),
     [
         ("rnu x", "'run'"),
-        ("x run", "the command comes first: octo_step_instance.py run x"),
+        ("x run", "octo_step_instance.py run x"),
         ("", "one of: "),
         ("run --max-step 3 x", "'--max-steps'"),
         ("run --max-steps three x", "whole number"),
@@ -196,7 +196,8 @@ def finish(engine: subprocess.Popen[str]) -> tuple[int, str, str]:
         ("jump x step_node_tow", "'step_node_two'"),
         ("jump a b c", "one word too many"),
         ("jump", "required"),
-        ("jump x", "jump x NODE"),
+        ("jump", "octo_step_instance.py jump --help"),
+        ("jump x", "say where to: x/octo_step_instance.py jump NODE"),
         ("graph x --format gif", "none of {svg,png,pdf,dot,mermaid}"),
         ("history x -n -3", "-n"),
         ("list --library-path nope", "no such directory"),

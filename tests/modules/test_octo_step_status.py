@@ -14,7 +14,6 @@ from octo_instance_setup import create_instance
 from octo_step_status import (
     ActiveNode,
     duration_text,
-    launcher_command,
     local_time,
     one_line,
     read_status,
@@ -162,14 +161,3 @@ def test_a_time_stamp_that_is_none_is_no_time() -> None:
     assert local_time("soon") is None
     assert local_time("0001-01-01T00:00:00+14:00") is None
     assert local_time("2026-01-01T00:00:00+00:00") is not None
-
-
-def test_the_command_to_type_fits_where_you_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("os.name", "posix")
-    here = Path.cwd()
-    assert launcher_command(here) == "./octo_step_instance.py"
-    assert launcher_command(here / "a b") == "'a b/octo_step_instance.py'"
-    assert launcher_command(Path("/else/where")) == "/else/where/octo_step_instance.py"

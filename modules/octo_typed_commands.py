@@ -1,0 +1,96 @@
+"""The commands that messages propose, such that they work when they are pasted where they are read.
+
+Loads next to nothing; a call loads what it needs.
+"""
+
+# pathlib is slow to load, and what reads and changes one value loads the store:
+# ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH119, PTH120
+
+from __future__ import annotations
+
+import os
+import sys
+
+INSTANCE_PROGRAM = "octo_step_instance.py"
+PARAMETERS_PROGRAM = "octo_step_engine_parameters.py"
+
+_MODULES = os.path.dirname(os.path.abspath(__file__))
+
+TYPE_CHECKING = False  # as in typing, which is slow to load
+if TYPE_CHECKING:
+    Directory = str | os.PathLike[str]
+
+
+def launcher_command(instance: Directory, program: str = INSTANCE_PROGRAM) -> str:
+    """The launcher of a program in an instance."""
+    place = _from_here(os.path.join(instance, program))
+    if os.name == "nt":
+        return _line("python", place)
+    return _line(place if os.path.dirname(place) else os.path.join(".", place))
+
+
+def instance_command(instance: Directory, *words: str) -> str:
+    """A command of an instance, `("pause",)` say: by its launcher where there is one."""
+    if os.path.exists(os.path.join(instance, INSTANCE_PROGRAM)):
+        return f"{launcher_command(instance)} {_line(*words)}"
+    command, *options = words
+    return program_command(INSTANCE_PROGRAM, command, _from_here(instance), *options)
+
+
+def parameters_command(directory: Directory, *words: str) -> str:
+    """What shows or changes a parameter file: by the launcher beside it where there is one."""
+    words = (_from_here(directory), *words)
+    if os.path.exists(os.path.join(directory, PARAMETERS_PROGRAM)):
+        return f"{launcher_command(directory, PARAMETERS_PROGRAM)} {_line(*words)}"
+    return program_command(PARAMETERS_PROGRAM, *words)
+
+
+def started_command(*words: str) -> str:
+    """The program that was started, as it was, with other words."""
+    if sys.argv[0].endswith(".py"):
+        return _line(_from_here(sys.executable), _from_here(sys.argv[0]), *words)
+    return _line(os.path.basename(sys.argv[0]), *words)
+
+
+def resume_command(instance: Directory) -> str:
+    """What goes on with the run of a recipe, where `run` leaves what failed as it is."""
+    above = os.path.dirname(_MODULES)  # in a checkout; once installed, both are in one place
+    folder = _MODULES if os.path.isdir(os.path.join(_MODULES, "orchestrator")) else above
+    program = _program("octo-recipe-run", os.path.join(folder, "orchestrator", "runner.py"))
+    return _line(*program, "--resume", "--instance", os.path.relpath(instance))
+
+
+def program_command(name: str, *words: str) -> str:
+    """A program of the project by the name of its file, with words that fit where you are."""
+    console = name.removesuffix(".py").replace("_", "-")
+    return _line(*_program(console, os.path.join(_MODULES, name)), *words)
+
+
+def _program(console: str, script: str) -> list[str]:
+    """As it was started if it was, else the installed command where a shell finds the right one."""
+    import shutil
+
+    if os.path.basename(sys.argv[0]) == os.path.basename(script):
+        return [_from_here(sys.executable), _from_here(sys.argv[0])]
+    found = shutil.which(console)
+    beside = [os.path.dirname(sys.executable), os.path.dirname(os.path.realpath(sys.argv[0]))]
+    if found and os.path.dirname(os.path.realpath(found)) in beside:
+        return [console]
+    return [_from_here(sys.executable), _from_here(script)]
+
+
+def _from_here(path: Directory) -> str:
+    """The path as it is told below the working directory, and from the root elsewhere."""
+    try:
+        path, here = os.path.abspath(path), os.getcwd()
+    except FileNotFoundError:  # it is gone
+        return os.fspath(path)
+    if path == here:
+        return "."
+    return path.removeprefix(here.rstrip(os.sep) + os.sep)
+
+
+def _line(*words: str) -> str:
+    import shlex
+
+    return shlex.join(words)
