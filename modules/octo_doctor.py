@@ -41,6 +41,7 @@ from octo_spare_file import SPARE_SUFFIX
 from octo_step_events import EVENT_FILE_NAME, read_events
 from octo_step_processes import command_and_start
 from octo_step_program import load_program
+from octo_step_states import RunState
 from octo_typed_commands import parameters_command
 
 LEFTOVERS = (".octo_step_engine_*.tmp", f".octo_step_engine_*{SPARE_SUFFIX}", f"{TRIAL_PREFIX}*")
@@ -178,12 +179,23 @@ def _instance(path: Path) -> Iterator[Finding]:
     except OctoError as error:
         yield Finding("parameter file", "wrong", error.message, error.hint)
     else:
-        shared = instance.parameters.read()[GLOBAL_GROUP]
-        revision = f"revision {shared.get(REVISION_KEY, 0)}, format {shared.get(FORMAT_KEY, 1)}"
-        yield Finding("parameter file", "ok", revision)
+        yield _parameters(instance)
         yield _safety_copy(instance)
         yield _pin(instance)
     yield _event_log(path)
+
+
+def _parameters(instance: InstanceDir) -> Finding:
+    """Whether it says where the run stands, as far as that can be told without the library."""
+    data = instance.parameters.read()
+    shared = data[GLOBAL_GROUP]
+    try:
+        RunState.read(data, by_dependency=PROGRAM_KEY in shared)
+        instance.first_node()
+    except InstanceError as error:
+        return Finding("parameter file", "wrong", error.message, error.hint)
+    revision = f"revision {shared.get(REVISION_KEY, 0)}, format {shared.get(FORMAT_KEY, 1)}"
+    return Finding("parameter file", "ok", revision)
 
 
 def _safety_copy(instance: InstanceDir) -> Finding:

@@ -352,6 +352,25 @@ class RunState:
         Raises:
             InstanceError: The groups say what can't be, such as a node that the graph doesn't have.
         """
+        run = cls.read(data, by_dependency=graph.by_dependency)
+        run.done &= graph.bits(graph.nodes)
+        if not run.finished:
+            run._heed_current(_wished_state(_group(data, GLOBAL_GROUP)), graph)
+        run._check_names(graph)
+        if not run.finished:
+            run._check_arrows(graph)
+        return run
+
+    @classmethod
+    def read(cls, data: dict[str, Any], *, by_dependency: bool) -> RunState:
+        """What the groups say, as far as that can be understood without the graph.
+
+        Args:
+            by_dependency: Whether it is the state of a run through a graph by dependency.
+
+        Raises:
+            InstanceError: What is there is not what the engine, or who steers it, writes there.
+        """
         shared = _group(data, GLOBAL_GROUP)
         engine_state = shared.get("step_engine_state", "INACTIVE")
         if engine_state not in ENGINE_STATES:
@@ -364,7 +383,7 @@ class RunState:
             state=engine_state if engine_state.startswith("COMPLETE_") else "INACTIVE",
             tokens={n: Token.from_dict(n, r) for n, r in _group(data, ACTIVE_GROUP).items()},
             arrivals={name: _names(joins, ARRIVALS_GROUP, name) for name in joins},
-            armed=_names(shared, GLOBAL_GROUP, ARMED_KEY),
+            armed=_armed(shared),
             step_count=_value(shared, GLOBAL_GROUP, "engine_step_count", 0),
             current=_value(shared, GLOBAL_GROUP, "current_step_node", ""),
             ending=_value(shared, GLOBAL_GROUP, END_PENDING, ""),
@@ -372,17 +391,20 @@ class RunState:
             # Without the engine's own record it is a start that somebody has prepared by hand.
             crashed=engine_state in ("STARTUP", "RUNNING") and ACTIVE_GROUP in data,
         )
-        if graph.by_dependency:
+        if by_dependency:
             progress = _group(data, PROGRESS_GROUP)
-            run.done = _bits(progress, PROGRESS_GROUP, "done_bits") & graph.bits(graph.nodes)
+            run.done = _bits(progress, PROGRESS_GROUP, "done_bits")
             run.passed_over = _names(progress, PROGRESS_GROUP, "steps_passed_over")
             run.finalizing = _value(progress, PROGRESS_GROUP, "finalizing_bool", False)
-        if not run.finished:
-            run._heed_current(shared.get("current_step_state", "INACTIVE"), graph)
-        run._check_names(graph)
-        if not run.finished:
-            run._check_arrows(graph)
+        run._check_wish(shared)
         return run
+
+    def _check_wish(self, shared: dict[str, Any]) -> None:
+        """The state to go on in must be one, where it counts; see `load`."""
+        counts = self.current and not (self.finished or self.crashed)
+        left_at = [token.state for token in self.tokens.values()]
+        if counts and (self.current in self.tokens or _wished_state(shared) not in left_at):
+            _step_state(_wished_state(shared), f"{GLOBAL_GROUP}.current_step_state", STEP_STATES)
 
     def _check_names(self, graph: StepGraph) -> None:
         """All nodes that are named must be nodes of the graph."""
@@ -415,9 +437,8 @@ class RunState:
                 return  # the engine wrote it, for the node that was current then
         if token is None or self.crashed:
             return
-        state = _step_state(wished, f"{GLOBAL_GROUP}.current_step_state", STEP_STATES)
-        if state not in (token.state, "INACTIVE"):
-            token.stand_at(state)
+        if wished not in (token.state, "INACTIVE"):
+            token.stand_at(str(wished))
 
     def _check_arrows(self, graph: StepGraph) -> None:
         """Beyond ADVANCE there must be arrows to follow; ADVANCE is the one to choose them."""
@@ -492,6 +513,18 @@ def _names(group: dict[str, Any], where: str, key: str) -> list[str]:
     if not all(isinstance(name, str) for name in names):
         raise _bad_record(f"{where}.{key}", names)
     return list(names)
+
+
+def _armed(shared: dict[str, Any]) -> list[str]:
+    try:
+        return _names(shared, GLOBAL_GROUP, ARMED_KEY)
+    except InstanceError as error:  # nobody knows what is armed: a `reset` must not forget it
+        hint = "make safe by hand whatever is armed, then put [] there, an empty list"
+        raise InstanceError(error.message, hint=hint) from None
+
+
+def _wished_state(shared: dict[str, Any]) -> object:
+    return shared.get("current_step_state", "INACTIVE")
 
 
 def _bits(group: dict[str, Any], where: str, key: str) -> int:

@@ -79,7 +79,8 @@ ARROWS = {
     "octo_step_console": "octo_step_history",
     "octo_commands_library": "octo_library_template octo_step_states octo_step_status",
     "octo_directory_trials": "octo_atomic_file octo_lock",
-    "octo_doctor": "octo_directory_trials octo_instance_setup octo_step_events octo_step_processes",
+    "octo_doctor": "octo_directory_trials octo_instance_setup octo_step_events octo_step_processes"
+    " octo_step_states",
     "octo_commands_look": "octo_doctor octo_graph_steps octo_step_console octo_step_events",
     "octo_commands_run": "octo_step_console octo_step_engine",
     "octo_commands_steer": "octo_commands_run",

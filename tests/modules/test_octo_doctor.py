@@ -300,6 +300,15 @@ def spoil(name: str, text: str) -> Callable[[Path], object]:
     return lambda instance: (instance / name).write_text(text)
 
 
+def put(instance: Path, group: str, **values: object) -> None:
+    with InstanceDir(instance).parameters.transaction() as data:
+        data.setdefault(group, {}).update(values)
+
+
+def say(**values: object) -> Callable[[Path], object]:
+    return lambda instance: put(instance, "global_parameters", **values)
+
+
 def lose_library(instance: Path) -> None:
     InstanceDir(instance).library_path().rename(instance.parent / "moved")
 
@@ -315,6 +324,23 @@ PIN = ".octo_step_engine_library.json"
         (spoil(PARAMETER_FILE, "{"), "parameter file", ":1:"),
         (spoil(PARAMETER_FILE, NEWER), "parameter file", "newer version"),
         (lambda instance: (instance / PARAMETER_FILE).unlink(), "parameter file", "gone"),
+        (say(step_engine_state="FOO"), "parameter file", "step_engine_state: unknown 'FOO'"),
+        (
+            say(
+                step_engine_state="INACTIVE",
+                current_step_node="step_node_hello",
+                current_step_state="FOO",
+            ),
+            "parameter file",
+            "current_step_state: unknown state 'FOO'",
+        ),
+        (say(make_safe=[5]), "parameter file", "make_safe: [5] is not what"),
+        (say(first_step_node=5), "parameter file", "first_step_node: 5 is no text"),
+        (
+            lambda instance: put(instance, "active_steps", step_node_hello={"state": "FOO"}),
+            "parameter file",
+            "active_steps.step_node_hello.state: unknown state 'FOO'",
+        ),
         (spoil(EVENT_FILE, GAP), "event log", "is event 3, and follows event 1"),
         (spoil(EVENT_FILE, "x\n" + GAP), "event log", ":1: this line is no event"),
         (spoil(PIN, "{"), "library", "can't be read"),
