@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from octo_commands_run import drive
-from octo_errors import UsageError, did_you_mean
+from octo_errors import InstanceError, UsageError, did_you_mean
 from octo_instance_dir import (
     JUMP_REQUEST,
     PAUSE_REQUEST,
@@ -22,7 +22,7 @@ from octo_instance_dir import (
     InstanceDir,
     is_instance,
 )
-from octo_instance_setup import reset_instance
+from octo_instance_setup import reset_instance, still_armed
 from octo_parameter_schema import GLOBAL_GROUP
 from octo_step_engine import StepEngine
 from octo_step_events import read_events
@@ -77,8 +77,11 @@ def jump(arguments: Namespace) -> int:
 def reset(arguments: Namespace) -> int:
     """Put the state into the archive and begin anew; what is armed is made safe first."""
     instance = InstanceDir(arguments.instance)
-    if read_status(instance).armed:
-        drive(arguments, StepEngine.make_safe, last_words=False)
+    if armed := read_status(instance).armed:
+        try:
+            drive(arguments, StepEngine.make_safe, last_words=False)
+        except InstanceError as error:
+            raise still_armed(instance, armed, error.message) from error
     with instance.run_lock():
         archive = reset_instance(instance)
     sys.stdout.write(f"reset {instance.path}; its old state is in {archive}\n")

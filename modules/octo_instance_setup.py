@@ -6,6 +6,7 @@ import glob
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,7 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
     """
     armed = instance.parameters.read()[GLOBAL_GROUP].get(ARMED_KEY)
     if armed and isinstance(armed, list):
-        raise InstanceError(
-            f"{instance.path} is not reset: still armed: {', '.join(map(str, armed))}",
-            hint="make it safe by hand, then empty the list: "
-            + parameters_command(instance.path, GLOBAL_GROUP, ARMED_KEY, "[]"),
-        )
+        raise still_armed(instance, armed)
     program = load_program(instance) if program is None else program
     archive = _new_archive(instance.path)
     with instance.parameters.transaction() as data:
@@ -129,6 +126,16 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
         data[GLOBAL_GROUP][REVISION_KEY] = revision
     program.pin(instance.path)
     return archive
+
+
+def still_armed(instance: InstanceDir, armed: Sequence[object], why: str = "") -> InstanceError:
+    """The error that nodes are armed, so that nothing is reset; `why` they can't be made safe."""
+    empty = parameters_command(instance.path, GLOBAL_GROUP, ARMED_KEY, "[]")
+    reason = f", and can't be made safe: {why}" if why else ""
+    return InstanceError(
+        f"{instance.path} is not reset: still armed: {', '.join(map(str, armed))}{reason}",
+        hint=f"make it safe by hand, then empty the list: {empty}",
+    )
 
 
 def _initial_parameters(path: Path, program: Program) -> dict[str, Any]:

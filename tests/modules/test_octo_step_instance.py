@@ -1096,6 +1096,36 @@ def test_reset_archives_and_begins_anew(octo: Octo, make_instance: MakeInstance)
     assert (archive / EVENT_FILE).exists() and (archive / PARAMETER_FILE).exists()
 
 
+@pytest.mark.parametrize(
+    ("group", "values"),
+    [
+        ("global_parameters", {"make_safe": [5]}),
+        ("active_steps", {"step_node_heater": "hot"}),
+    ],
+)
+def test_what_is_armed_in_a_record_that_cant_be_read_is_not_forgotten_by_a_reset(
+    octo: Octo,
+    make_instance: MakeInstance,
+    tmp_path: Path,
+    group: str,
+    values: dict[str, Any],
+) -> None:
+    instance = make_instance(ARMED)
+    octo("run", "x")
+    file = instance / PARAMETER_FILE
+    data = json.loads(file.read_text())
+    data["global_parameters"] |= {"step_engine_state": "INACTIVE"}
+    data[group] |= values
+    file.write_text(json.dumps(data))
+    refused = octo("reset", "x")
+    assert refused.returncode == 2 and "still armed" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    command = refused.stderr.rpartition("then empty the list: ")[2]
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert octo("reset", "x").returncode == 0
+    assert status(octo)["condition"] == "new"
+
+
 # --- history and graph ----------------------------------------------------------------------------
 
 
