@@ -75,7 +75,8 @@ def main() -> int:
     print(head(described), flush=True)
     shared = [SHARED_MEMORY] if SHARED_MEMORY.is_dir() else []
     rows: list[harness.Row] = []
-    for directory in arguments.directory or [Path.cwd(), *shared]:
+    for given in arguments.directory or [Path.cwd(), *shared]:
+        directory = given.resolve()
         kind = file_system(directory)
         print(f"\non {kind} ({directory}):", flush=True)
         for benchmark in chosen:
