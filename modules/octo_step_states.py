@@ -18,10 +18,9 @@ node in the order of the graph: a list of names would have to be written again a
 
 from __future__ import annotations
 
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from transitions import Machine
 
@@ -36,9 +35,17 @@ from octo_parameter_schema import (
     PROGRESS_GROUP,
 )
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, item_of, self_arrow_key
+from octo_step_record import (
+    bad_record,
+    bits_in,
+    group_in,
+    moment_in,
+    moment_text,
+    names_in,
+    value_in,
+)
 from octo_timestamp import timestamp
 
-_T = TypeVar("_T")
 _NAMED = 5  # so many nodes are named in a hint
 
 STEP_STATES = ("INACTIVE", "ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
@@ -152,7 +159,7 @@ class Token:
         if self.attempt > 1:
             record["attempt"] = self.attempt
         if self.retry_due is not None:
-            record["retry_due"] = _iso(self.retry_due)
+            record["retry_due"] = moment_text(self.retry_due)
         if self.arrows:
             record["arrows"] = list(self.arrows)
         if self.held:
@@ -179,23 +186,23 @@ class Token:
         """The token that `to_dict` described; raises InstanceError for what it can't have been."""
         where = f"{ACTIVE_GROUP}.{node}"
         if not isinstance(record, dict):
-            raise _bad_record(where, record)
+            raise bad_record(where, record)
         token = cls(
             node,
             state=_step_state(record.get("state"), f"{where}.state"),
-            attempt=_value(record, where, "attempt", 1),
-            retry_due=_moment(record, where, "retry_due"),
-            arrows=tuple(_names(record, where, "arrows")),
-            held=_value(record, where, "held", False),
-            interrupted=_value(record, where, "interrupted", False),
-            pending=_value(record, where, "pending", 0),
-            failed=_value(record, where, "failed", False),
-            items=_value(record, where, "items", 0) if "items" in record else None,
-            items_done=_bits(record, where, "items_done"),
+            attempt=value_in(record, where, "attempt", 1),
+            retry_due=moment_in(record, where, "retry_due"),
+            arrows=tuple(names_in(record, where, "arrows")),
+            held=value_in(record, where, "held", False),
+            interrupted=value_in(record, where, "interrupted", False),
+            pending=value_in(record, where, "pending", 0),
+            failed=value_in(record, where, "failed", False),
+            items=value_in(record, where, "items", 0) if "items" in record else None,
+            items_done=bits_in(record, where, "items_done"),
         )
         for key, value, least in (("attempt", token.attempt, 1), ("pending", token.pending, 0)):
             if value < least:
-                raise _bad_record(f"{where}.{key}", value)
+                raise bad_record(f"{where}.{key}", value)
         return token
 
 
@@ -341,7 +348,7 @@ class RunState:
         }
 
     @classmethod
-    def load(cls, data: dict[str, Any], graph: StepGraph) -> RunState:
+    def load(cls, data: Mapping[str, Any], graph: StepGraph) -> RunState:
         """Read the state of a run that no engine drives at present.
 
         A `current_step_node` that is not active is somebody's wish to go on there, from ENTER if
@@ -355,14 +362,14 @@ class RunState:
         run = cls.read(data, by_dependency=graph.by_dependency)
         run.done &= graph.bits(graph.nodes)
         if not run.finished:
-            run._heed_current(_wished_state(_group(data, GLOBAL_GROUP)), graph)
+            run._heed_current(_wished_state(group_in(data, GLOBAL_GROUP)), graph)
         run._check_names(graph)
         if not run.finished:
             run._check_arrows(graph)
         return run
 
     @classmethod
-    def read(cls, data: dict[str, Any], *, by_dependency: bool) -> RunState:
+    def read(cls, data: Mapping[str, Any], *, by_dependency: bool) -> RunState:
         """What the groups say, as far as that can be understood without the graph.
 
         Args:
@@ -371,31 +378,31 @@ class RunState:
         Raises:
             InstanceError: What is there is not what the engine, or who steers it, writes there.
         """
-        shared = _group(data, GLOBAL_GROUP)
+        shared = group_in(data, GLOBAL_GROUP)
         engine_state = shared.get("step_engine_state", "INACTIVE")
         if engine_state not in ENGINE_STATES:
             hint = did_you_mean(str(engine_state), ENGINE_STATES)
             raise InstanceError(
                 f"{GLOBAL_GROUP}.step_engine_state: unknown {engine_state!r}", hint=hint
             )
-        joins = _group(data, ARRIVALS_GROUP)
+        joins = group_in(data, ARRIVALS_GROUP)
         run = cls(
             state=engine_state if engine_state.startswith("COMPLETE_") else "INACTIVE",
-            tokens={n: Token.from_dict(n, r) for n, r in _group(data, ACTIVE_GROUP).items()},
-            arrivals={name: _names(joins, ARRIVALS_GROUP, name) for name in joins},
+            tokens={n: Token.from_dict(n, r) for n, r in group_in(data, ACTIVE_GROUP).items()},
+            arrivals={name: names_in(joins, ARRIVALS_GROUP, name) for name in joins},
             armed=_armed(shared),
-            step_count=_value(shared, GLOBAL_GROUP, "engine_step_count", 0),
-            current=_value(shared, GLOBAL_GROUP, "current_step_node", ""),
-            ending=_value(shared, GLOBAL_GROUP, END_PENDING, ""),
-            jump_target=_value(shared, GLOBAL_GROUP, JUMP_PENDING, ""),
+            step_count=value_in(shared, GLOBAL_GROUP, "engine_step_count", 0),
+            current=value_in(shared, GLOBAL_GROUP, "current_step_node", ""),
+            ending=value_in(shared, GLOBAL_GROUP, END_PENDING, ""),
+            jump_target=value_in(shared, GLOBAL_GROUP, JUMP_PENDING, ""),
             # Without the engine's own record it is a start that somebody has prepared by hand.
             crashed=engine_state in ("STARTUP", "RUNNING") and ACTIVE_GROUP in data,
         )
         if by_dependency:
-            progress = _group(data, PROGRESS_GROUP)
-            run.done = _bits(progress, PROGRESS_GROUP, "done_bits")
-            run.passed_over = _names(progress, PROGRESS_GROUP, "steps_passed_over")
-            run.finalizing = _value(progress, PROGRESS_GROUP, "finalizing_bool", False)
+            progress = group_in(data, PROGRESS_GROUP)
+            run.done = bits_in(progress, PROGRESS_GROUP, "done_bits")
+            run.passed_over = names_in(progress, PROGRESS_GROUP, "steps_passed_over")
+            run.finalizing = value_in(progress, PROGRESS_GROUP, "finalizing_bool", False)
         run._check_wish(shared)
         return run
 
@@ -486,38 +493,12 @@ def followed(graph: StepGraph, token: Token) -> list[str]:
     return [target for key in token.arrows if (target := leads_to(graph, token.node, key))]
 
 
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat()
-
-
-# --- reading what people may have edited ----------------------------------------------------------
-
-
-def _value(group: dict[str, Any], where: str, key: str, default: _T) -> _T:
-    """The value of a key that is of the type of its default."""
-    value = group.get(key, default)
-    if type(value) is not type(default):
-        raise _bad_record(f"{where}.{key}", value)
-    return value
-
-
-def _group(data: dict[str, Any], name: str) -> dict[str, Any]:
-    group = data.get(name, {})
-    if not isinstance(group, dict):
-        raise _bad_record(name, group)
-    return group
-
-
-def _names(group: dict[str, Any], where: str, key: str) -> list[str]:
-    names = _value(group, where, key, list[str]())
-    if not all(isinstance(name, str) for name in names):
-        raise _bad_record(f"{where}.{key}", names)
-    return list(names)
+# --- what people may have edited ------------------------------------------------------------------
 
 
 def _armed(shared: dict[str, Any]) -> list[str]:
     try:
-        return _names(shared, GLOBAL_GROUP, ARMED_KEY)
+        return names_in(shared, GLOBAL_GROUP, ARMED_KEY)
     except InstanceError as error:  # nobody knows what is armed: a `reset` must not forget it
         hint = "make safe by hand whatever is armed, then put [] there, an empty list"
         raise InstanceError(error.message, hint=hint) from None
@@ -527,39 +508,8 @@ def _wished_state(shared: dict[str, Any]) -> object:
     return shared.get("current_step_state", "INACTIVE")
 
 
-def _bits(group: dict[str, Any], where: str, key: str) -> int:
-    """A number as `hex` writes it; 0 where there is none."""
-    text = _value(group, where, key, "0x0")
-    try:
-        bits = int(text, 16)
-    except ValueError as error:
-        raise _bad_record(f"{where}.{key}", text) from error
-    if bits < 0:
-        raise _bad_record(f"{where}.{key}", text)
-    return bits
-
-
-def _moment(group: dict[str, Any], where: str, key: str) -> float | None:
-    if key not in group:
-        return None
-    text = _value(group, where, key, "")
-    try:
-        moment = datetime.fromisoformat(text).timestamp()
-        _iso(moment)
-    except (ValueError, OverflowError, OSError) as error:
-        raise _bad_record(f"{where}.{key}", text) from error
-    return moment
-
-
 def _step_state(value: object, where: str, states: tuple[str, ...] = STEP_STATES[1:]) -> str:
     if value not in states:
         hint = did_you_mean(str(value), states)
         raise InstanceError(f"{where}: unknown state {value!r}", hint=hint)
     return str(value)
-
-
-def _bad_record(where: str, value: object) -> InstanceError:
-    return InstanceError(
-        f"{where}: {value!r} is not what the engine writes there",
-        hint="put it right, or start anew with `reset`, which archives the old state",
-    )

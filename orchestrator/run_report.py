@@ -19,14 +19,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from octo_errors import OctoError, count
+from octo_errors import InstanceError, OctoError, count
 from octo_instance_dir import InstanceDir
-from octo_parameter_schema import ACTIVE_GROUP, GLOBAL_GROUP, PROGRESS_GROUP, RESULT_KEY
+from octo_parameter_schema import GLOBAL_GROUP, RESULT_KEY
 from octo_step_console import LiveView, PlainView, QuietView, has_rich, is_foreground
 from octo_step_engine import Outcome
 from octo_step_events import read_events
 from octo_step_machine import HALVES
 from octo_step_output import log_file_name
+from octo_step_states import RunState
 from octo_step_status import duration_text, one_line
 from orchestrator.run_record import (
     COMPLETED,
@@ -332,12 +333,11 @@ def _done(groups: Groups, steps: list[str]) -> set[str]:
     It has a bit for each step that was left, in their order, and tells of those that are active.
     """
     try:
-        bits = int(groups.get(PROGRESS_GROUP, {}).get("done_bits", "0"), 16)
-        active = groups.get(ACTIVE_GROUP, {}).items()
-        leaving = {name for name, token in active if token["state"] in HALVES["ADVANCE"]}
-    except (TypeError, ValueError, KeyError):  # edited by hand: `run` will say what is wrong
+        run = RunState.read(groups, by_dependency=True)
+    except InstanceError:  # edited by hand: `run` will say what is wrong
         return set()
-    return leaving | {name for place, name in enumerate(steps) if bits >> place & 1}
+    leaving = {name for name, token in run.tokens.items() if token.state in HALVES["ADVANCE"]}
+    return leaving | {name for place, name in enumerate(steps) if run.done >> place & 1}
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
