@@ -65,6 +65,7 @@ def make_instance(path: str | Path, program: Program) -> InstanceDir:
     try:
         _make_directory(target, program)
     except OSError as error:
+        _free_place(target)  # another process may have come first
         raise _unusable(target, error) from error
     return InstanceDir(target)
 
@@ -149,9 +150,9 @@ def _initial_parameters(path: Path, program: Program) -> dict[str, Any]:
 
 def _make_directory(target: Path, program: Program) -> None:
     """Build the instance beside its place and move it there, so that a failure leaves nothing."""
-    # What a killed process has left goes. Of two that make the same instance, the latter goes on.
-    for abandoned in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
-        shutil.rmtree(abandoned, ignore_errors=True)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
+        if not _is_of_other_process(left):
+            shutil.rmtree(left, ignore_errors=True)
     building = target.with_name(f".{target.name}.{os.getpid()}.new")
     building.mkdir(parents=True)
     try:
@@ -177,12 +178,27 @@ def _make_directory(target: Path, program: Program) -> None:
         names = sorted(file.name for file in building.iterdir() if file.name != PARAMETER_FILE_NAME)
         names.append(PARAMETER_FILE_NAME)
         clash = [name for name in names if _is_in_the_way(target / name, building / name)]
+        _free_place(target)
         if clash:
             raise InstanceError(f"{target} has a file {clash[0]} already", hint="move it away")
         for name in names:
             (building / name).rename(target / name)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _is_of_other_process(building: Path) -> bool:
+    """Whether a process that still lives builds there; else a killed one has left it."""
+    number = building.suffixes[-2].removeprefix(".")
+    if os.name != "posix" or not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)  # sends nothing
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def _is_in_the_way(there: Path, ours: Path) -> bool:

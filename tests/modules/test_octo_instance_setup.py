@@ -1,17 +1,60 @@
-"""What a reset keeps while others go on writing."""
+"""Making an instance while others make it too; what a reset keeps while others go on writing."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
-from octo_instance_setup import create_instance, reset_instance
+import pytest
+
+from octo_errors import InstanceError
+from octo_instance_setup import create_instance, make_instance, reset_instance
 from octo_parameter_schema import LOCK_FILE_NAME, PARAMETER_FILE_NAME
 from octo_step_engine_parameters import octo_step_engine_parameters
+from octo_step_program import LibraryProgram
 from tests.modules.engine_support import node_text, stored
-from tests.support import MakeLibrary
+from tests.support import PROJECT, MakeLibrary
 
 RESETS = 40
+
+
+class MadeMeanwhile(LibraryProgram):
+    """While it is pinned, another process makes the same instance of the same library."""
+
+    def pin(self, instance: Path) -> None:
+        script = PROJECT / "modules" / "octo_step_instance.py"
+        words = ("create", self.directory, "--library", self._library.path)
+        subprocess.run([sys.executable, script, *words], check=True, stdout=subprocess.DEVNULL)
+        super().pin(instance)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_who_comes_second_is_told_that_there_is_an_instance_already(
+    make_library: MakeLibrary, tmp_path: Path, exists: bool
+) -> None:
+    place = tmp_path / "i"
+    if exists:
+        place.mkdir()
+    program = MadeMeanwhile(make_library({"a": node_text("a")}), None, place)
+    with pytest.raises(InstanceError, match="is an instance already"):
+        make_instance(place, program)
+    assert stored(place)["global_parameters"]["step_engine_state"] == "INACTIVE"
+    assert not list(tmp_path.glob(".i.*"))
+
+
+def test_what_a_killed_process_has_left_is_removed(
+    make_library: MakeLibrary, tmp_path: Path
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    left = [tmp_path / f".i.{number}.new" for number in (ended.pid, os.getpid(), "x", 2**70)]
+    for directory in left:
+        directory.mkdir()
+    create_instance(tmp_path / "i", make_library({"a": node_text("a")}))
+    assert not list(tmp_path.glob(".i.*"))
 
 
 def test_what_is_written_during_a_reset_is_in_the_archive_or_in_the_file(
