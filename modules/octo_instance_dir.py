@@ -27,7 +27,7 @@ from octo_errors import (
     InstanceFileError,
     LockTimeoutError,
     OctoError,
-    did_you_mean,
+    near_names,
 )
 from octo_lock import FileLock, is_locked
 from octo_lock_json import LockedJsonFile
@@ -37,6 +37,7 @@ from octo_typed_commands import (
     INSTANCE_PROGRAM,
     instance_command,
     parameters_command,
+    path_from_here,
     program_command,
 )
 
@@ -212,8 +213,23 @@ def _unusable(path: Path, error: OSError) -> InstanceFileError:
 
 
 def _no_instance(path: Path, what: str) -> OctoError:
-    siblings = path.parent.glob(f"*/{PARAMETER_FILE_NAME}") if path.parent.is_dir() else []
-    near = did_you_mean(path.name, [file.parent.name for file in siblings])
     create = ("create", "INSTANCE", "--library", "LIBRARY")
     make = f"make one: {program_command(INSTANCE_PROGRAM, *create)}"
-    return InstanceError(f"{path}: {what}", hint=f"{near}\nor {make}" if near else make)
+    others = _other_instances(path)
+    return InstanceError(f"{path}: {what}", hint=f"{others}\nor {make}" if others else make)
+
+
+def _other_instances(path: Path) -> str:
+    """The hint that names those that may be meant: those in the directory, else those beside it."""
+    inside = _instances_in(path)
+    places = inside or _instances_in(path.parent)
+    near = [] if inside else near_names(path.name, places)
+    if near:
+        return f"did you mean {' or '.join(repr(places[name]) for name in near)}?"
+    return f"there are: {', '.join(places.values())}" if 0 < len(places) <= 12 else ""
+
+
+def _instances_in(directory: Path) -> dict[str, str]:
+    """The instances in a directory: their names, and their paths as seen from here."""
+    files = sorted(directory.glob(f"*/{PARAMETER_FILE_NAME}")) if directory.is_dir() else []
+    return {file.parent.name: path_from_here(file.parent) for file in files}

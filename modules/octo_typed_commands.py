@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def launcher_command(instance: Directory, program: str = INSTANCE_PROGRAM) -> str:
     """The launcher of a program in an instance."""
-    place = _from_here(os.path.join(instance, program))
+    place = path_from_here(os.path.join(instance, program))
     if os.name == "nt":
         return _line("python", place)
     return _line(place if os.path.dirname(place) else os.path.join(".", place))
@@ -34,12 +34,12 @@ def instance_command(instance: Directory, *words: str) -> str:
     if os.path.exists(os.path.join(instance, INSTANCE_PROGRAM)):
         return f"{launcher_command(instance)} {_line(*words)}"
     command, *options = words
-    return program_command(INSTANCE_PROGRAM, command, _from_here(instance), *options)
+    return program_command(INSTANCE_PROGRAM, command, path_from_here(instance), *options)
 
 
 def parameters_command(directory: Directory, *words: str) -> str:
     """What shows or changes a parameter file: by the launcher beside it where there is one."""
-    words = (_from_here(directory), *words)
+    words = (path_from_here(directory), *words)
     if os.path.exists(os.path.join(directory, PARAMETERS_PROGRAM)):
         return f"{launcher_command(directory, PARAMETERS_PROGRAM)} {_line(*words)}"
     return program_command(PARAMETERS_PROGRAM, *words)
@@ -48,7 +48,7 @@ def parameters_command(directory: Directory, *words: str) -> str:
 def started_command(*words: str) -> str:
     """The program that was started, as it was, with other words."""
     if sys.argv[0].endswith(".py"):
-        return _line(_from_here(sys.executable), _from_here(sys.argv[0]), *words)
+        return _line(path_from_here(sys.executable), path_from_here(sys.argv[0]), *words)
     return _line(os.path.basename(sys.argv[0]), *words)
 
 
@@ -71,15 +71,15 @@ def _program(console: str, script: str) -> list[str]:
     import shutil
 
     if os.path.basename(sys.argv[0]) == os.path.basename(script):
-        return [_from_here(sys.executable), _from_here(sys.argv[0])]
+        return [path_from_here(sys.executable), path_from_here(sys.argv[0])]
     found = shutil.which(console)
     beside = [os.path.dirname(sys.executable), os.path.dirname(os.path.realpath(sys.argv[0]))]
     if found and os.path.dirname(os.path.realpath(found)) in beside:
         return [console]
-    return [_from_here(sys.executable), _from_here(script)]
+    return [path_from_here(sys.executable), path_from_here(script)]
 
 
-def _from_here(path: Directory) -> str:
+def path_from_here(path: Directory) -> str:
     """The path as it is told below the working directory, and from the root elsewhere."""
     try:
         path, here = os.path.abspath(path), os.getcwd()

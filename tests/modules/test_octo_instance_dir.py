@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from octo_errors import InstanceError
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
+from octo_parameter_schema import PARAMETER_FILE_NAME
 from tests.modules.parameter_support import AS_NOBODY, Python, needs_posix
 
 LOOKS = f"""
@@ -46,3 +48,35 @@ def test_who_may_only_read_an_instance_sees_its_status_and_its_graph(instance: I
         instance.path.chmod(0o755)
     assert said.count(f"run by pid {os.getpid()} ") == 2
     assert said.count("ended with 0 0") == 2
+
+
+# --- where there is none --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        (".", "there are: mine, yours\n"),
+        ("mien", "did you mean 'mine'?\n"),
+        ("empty", "there are: mine, yours\n"),
+        ("other/y", "there are: other/x\n"),
+        ("other", "there are: other/x\n"),
+        ("..", "there are: .\n"),
+        ("../hero", "did you mean '.'?\n"),
+        ("nowhere/at/all", "make one: "),
+    ],
+)
+def test_instances_that_may_be_meant_are_named_as_they_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, hint: str
+) -> None:
+    for name in ("mine", "yours", "other/x"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+        (tmp_path / "here" / name / PARAMETER_FILE_NAME).write_text("{}")
+    (tmp_path / "here" / "empty").mkdir()
+    if named.startswith(".."):
+        (tmp_path / "here" / PARAMETER_FILE_NAME).write_text("{}")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InstanceError) as caught:
+        InstanceDir(named)
+    assert caught.value.hint.startswith(hint)
+    assert "make one: " in caught.value.hint
