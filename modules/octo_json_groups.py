@@ -232,6 +232,8 @@ def fill_missing(
     Raises:
         JsonValueError: The defaults are no mapping of mappings.
     """
+    if type(defaults) is not dict and not isinstance(defaults, Mapping):
+        raise JsonValueError(f"the defaults must be a dict of groups, not {defaults!r:.40}")
     for name, values in defaults.items():
         if type(values) is not dict and not isinstance(values, Mapping):
             raise no_group(name, values)

@@ -379,8 +379,9 @@ class LockedJsonFile:
             names.append(f"key {error.path[1]!r}")
         if len(error.path) > 2:
             names.append("at " + "".join(f"[{place!r}]" for place in error.path[2:]))
+        where = ": ".join([self.path, ", ".join(names)] if names else [self.path])
         return ParameterValueError(
-            f"{self.path}: {', '.join(names)}: {error.reason}",
+            f"{where}: {error.reason}",
             hint="nothing was written",
             path=self.path,
             place=error.path,

@@ -58,7 +58,8 @@ def parameter_file(
 
     Raises:
         UsageError: There is no such durability, or a time-out is no number of seconds.
-        ParameterFileError: The directory that is current, where relative paths start, is gone.
+        ParameterFileError: The directory that is current, where relative paths start, is gone, or
+            no file can have this name.
     """
     try:
         here = os.getcwd()
@@ -83,6 +84,9 @@ def parameter_file(
 
 
 def _opened(path: str, lock_path: str, durability: str, timeout: float) -> LockedJsonFile:
+    for name in (path, lock_path):
+        if "\0" in name:
+            raise ParameterFileError(f"{name!r}: no file can be called so", hint="leave \\0 out")
     known_as = path, lock_path, durability, timeout
     file = _files.get(known_as)
     if file is None:
@@ -107,8 +111,11 @@ _asked_for: dict[tuple[str, str, str, str | None, float | str | None], LockedJso
 
 
 def _environment(name: str) -> str | None:
-    """As `os.environ.get`, which takes three times as long to find out that there is none."""
-    return os.environ[name] if name in os.environ else None  # noqa: SIM401
+    """A variable; None where it is empty, too.
+
+    `os.environ.get` takes three times as long to find out that there is none.
+    """
+    return (os.environ[name] or None) if name in os.environ else None
 
 
 def require_known_format(groups: Mapping[str, Group], path: str) -> None:
@@ -142,15 +149,15 @@ def require(
     revision = groups.get(GLOBAL_GROUP, {}).get(REVISION_KEY, 0)
     if if_revision is not None and revision != if_revision:
         raise ConflictError(
-            f"the parameter file is at revision {revision!r}, not {if_revision!r}",
+            f"the parameter file is at revision {_literal(revision)}, not {if_revision!r}",
             hint="it was changed in between: read it again, and decide anew",
             revision=revision,
         )
     value = groups.get(group, {}).get(key, UNSET)
     if if_value is not UNSET and not same_value(value, if_value):
-        is_now = "is not there" if value is UNSET else f"is {value!r}"
+        is_now = "is not there" if value is UNSET else f"is {_literal(value)}"
         raise ConflictError(
-            f"group {group!r}, key {key!r} {is_now}; the condition was {if_value!r}",
+            f"group {group!r}, key {key!r} {is_now}; the condition was {_literal(if_value)}",
             hint="it was changed in between: read it again, and decide anew",
             revision=revision,
         )
@@ -166,7 +173,8 @@ def increment(groups: MutableMapping[str, Group], group: str, key: str, by: int)
     value = values.get(key, 0)
     if type(value) is not int:
         raise ParameterValueError(
-            f"group {group!r}, key {key!r} holds {value!r}, which is no integer to count with",
+            f"group {group!r}, key {key!r} holds {_literal(value)},"
+            " which is no integer to count with",
             hint="count with another key, or set this one to a number first",
         )
     values[key] = value + by
@@ -218,7 +226,7 @@ def _literal(value: object) -> str:
 
 def chosen_durability(given: str | None) -> str:
     """What was given, or what the environment says, or else "process"; checked."""
-    value = os.environ.get(DURABILITY_VARIABLE, "process") if given is None else given
+    value = (_environment(DURABILITY_VARIABLE) or "process") if given is None else given
     if value not in DURABILITIES:
         where = f"{DURABILITY_VARIABLE}: " if given is None else ""
         raise UsageError(
@@ -229,7 +237,7 @@ def chosen_durability(given: str | None) -> str:
 
 def chosen_timeout(given: float | None) -> float:
     """What was given, or what the environment says, or else 30 seconds; checked."""
-    value = os.environ.get(TIMEOUT_VARIABLE, DEFAULT_LOCK_TIMEOUT) if given is None else given
+    value = (_environment(TIMEOUT_VARIABLE) or DEFAULT_LOCK_TIMEOUT) if given is None else given
     try:
         seconds = float(value)
     except (TypeError, ValueError):

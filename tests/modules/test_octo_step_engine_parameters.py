@@ -21,6 +21,7 @@ from octo_errors import (
     UsageError,
     WaitTimeoutError,
 )
+from octo_json_strict import dump_value
 from octo_lock import FileLock
 from octo_step_engine_parameters import (
     GLOBAL_GROUP,
@@ -125,7 +126,7 @@ def test_an_increment_of_what_is_no_integer_names_group_key_and_value(
     before = (here / PARAMETER_FILE_NAME).read_bytes()
     with pytest.raises(ParameterValueError) as caught:
         increment("mine", "k")
-    for part in ("'mine'", "'k'", repr(value)):
+    for part in ("'mine'", "'k'", json.dumps(value)):
         assert part in str(caught.value)
     assert (here / PARAMETER_FILE_NAME).read_bytes() == before
 
@@ -232,6 +233,25 @@ def test_a_missing_directory_is_an_error(here: Path) -> None:
     assert not (here / "nowhere").exists()
 
 
+@pytest.mark.parametrize("names", [("a\0b", "lock"), ("a", "lo\0ck")])
+def test_a_name_that_no_file_can_have_is_an_error(here: Path, names: tuple[str, str]) -> None:
+    with pytest.raises(ParameterFileError, match=r"\\x00.*: no file can be called so"):
+        PARAMS.read_json_dict(DEFAULTS, *names)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("defaults", [[], "text", 5, {"group": []}])
+def test_defaults_that_are_no_groups_are_an_error(here: Path, defaults: Any, exists: bool) -> None:
+    if exists:
+        update("mine", "k", 1)
+    before = content(here) if exists else None
+    with pytest.raises(ParameterValueError, match="must be a dict of"):
+        PARAMS.read_json_dict(defaults, *NAMES)
+    with pytest.raises(ParameterValueError, match="must be a dict of"):
+        PARAMS.update_json_dict(defaults, *NAMES, "mine", "k", 2)
+    assert before == (content(here) if exists else None)
+
+
 # --- conditions ---
 
 
@@ -260,11 +280,17 @@ def test_an_update_on_condition_of_the_old_value(
     for other in others:
         with pytest.raises(ConflictError) as caught:
             update("mine", "k", "new", if_value=other)
-        assert repr(value) in str(caught.value)
-        assert repr(other) in str(caught.value)
+        assert dump_value(value) in str(caught.value)
+        assert dump_value(other) in str(caught.value)
     assert content(here)["mine"]["k"] == value
     update("mine", "k", "new", if_value=equal)
     assert content(here)["mine"]["k"] == "new"
+
+
+def test_a_condition_that_does_not_hold_is_told_as_json(here: Path) -> None:
+    update("mine", "k", True)
+    with pytest.raises(ConflictError, match=r"is true; the condition was \[null\]"):
+        update("mine", "k", 2, if_value=[None])
 
 
 def test_a_condition_on_a_missing_key_does_not_hold(here: Path) -> None:
@@ -347,7 +373,7 @@ def test_the_time_to_wait_for_the_lock_is_a_parameter_or_of_the_environment(
             pass
 
 
-@pytest.mark.parametrize("seconds", ["soon", "-1", "nan", ""])
+@pytest.mark.parametrize("seconds", ["soon", "-1", "nan", " "])
 def test_a_time_that_is_no_time_is_refused(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCTO_LOCK_TIMEOUT", seconds)
     with pytest.raises(UsageError, match="OCTO_LOCK_TIMEOUT"):
@@ -369,6 +395,15 @@ def test_the_durability_is_a_parameter_or_of_the_environment(
     monkeypatch.setenv("OCTO_DURABILITY", "strong")
     with pytest.raises(UsageError, match="OCTO_DURABILITY"):
         open_parameters(here)
+
+
+def test_an_empty_variable_is_as_one_that_is_not_set(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCTO_DURABILITY", "")
+    monkeypatch.setenv("OCTO_LOCK_TIMEOUT", "")
+    for made in (octo_step_engine_parameters(), open_parameters(here)):
+        assert (made.durability, made.timeout) == ("process", 30.0)
 
 
 def test_the_lock_of_a_file_is_one_for_all_instances_and_threads(here: Path) -> None:

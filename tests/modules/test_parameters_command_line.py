@@ -158,7 +158,7 @@ def test_increment_and_decrement_print_the_new_value(run: Run, tmp_path: Path) -
 def test_an_update_on_condition(run: Run, tmp_path: Path) -> None:
     run(".", "door", "state", "open")
     run(".", "door", "state", "closed", "--if-value", "open")
-    assert "is 'closed'" in run(".", "door", "state", "locked", "--if-value", "open", code=1)
+    assert 'is "closed"' in run(".", "door", "state", "locked", "--if-value", "open", code=1)
     run(
         ".",
         "door",
@@ -312,7 +312,7 @@ def test_a_fifo_in_the_place_of_the_file_is_an_error_and_no_endless_wait(
         ([".", "global_parameter"], 1, ["no group", "did you mean 'global_parameters'"]),
         ([".", "x"], 1, ["no group 'x'", "there are: global_parameters"]),
         ([".", "global_parameters", "run_step_cout"], 1, ["did you mean 'run_step_count'"]),
-        ([".", "global_parameters", "current_step_state", "-i"], 1, ["'INACTIVE'", "no integer"]),
+        ([".", "global_parameters", "current_step_state", "-i"], 1, ['"INACTIVE"', "no integer"]),
         ([".", "global_parameters", "parameter_revision", "7"], 1, ["counts the writes"]),
         ([".", "g", "k", "99999999999999999999"], 1, ["64 bits", "--string"]),
         ([".", "g", "k", "{", "--json-value"], 2, ["VALUE is not JSON"]),
