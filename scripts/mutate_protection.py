@@ -222,8 +222,8 @@ MUTATIONS = (
     Mutation(
         "a torn copy is kept by a repair",
         JSON_FILE,
-        "            if saved is None and os.path.lexists(self.safety_copy):\n",
-        "            if not from_copy and os.path.lexists(self.safety_copy):\n",
+        "            if saved is None:\n                self._put_copy_away(aside)\n",
+        "            if not from_copy:\n                self._put_copy_away(aside)\n",
         (f"{TEST_HOSTILE}a_safety_copy_that_is_cut_off_anywhere_is_never_put_back_and_is_kept",),
     ),
     Mutation(
