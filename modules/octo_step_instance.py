@@ -79,8 +79,9 @@ def _carry_out(command: Callable[[], int], packages: Sequence[str]) -> int:
     except OSError as error:  # without a name it is standard output: files tell their own
         place = error.filename or "the output can't be written"
         return _fail(f"{place}: {error.strerror or error}", "", 1)
-    except Exception:
-        return _bug()
+    except Exception as error:
+        # Python 3.11 makes a RuntimeError of an interrupt that comes while a class is made.
+        return EXIT_INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else _bug()
     return code
 
 

@@ -279,6 +279,20 @@ def test_a_library_is_found_by_name_in_the_step_library_directory_here(
     assert shared(tmp_path / "x")["first_step_node"] == "step_node_two"
 
 
+def test_an_interrupt_while_a_command_is_loaded_is_no_bug(
+    octo: Octo, make_instance: MakeInstance, tmp_path: Path
+) -> None:
+    """It comes while a class is made, in a module of Python's own that is loaded for orjson."""
+    make_instance(TWO_NODES)
+    (tmp_path / "uuid.py").write_text(
+        "class Interrupted:\n"
+        "    def __set_name__(self, owner, name): raise KeyboardInterrupt\n"
+        "class UUID: field = Interrupted()\n"
+    )
+    done = octo("doctor", "x", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_creating_from_a_broken_library_shows_all_problems_and_leaves_nothing(
     octo: Octo, make_library: MakeLibrary, tmp_path: Path
 ) -> None:
