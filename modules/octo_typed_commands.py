@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 def launcher_command(instance: Directory, program: str = INSTANCE_PROGRAM) -> str:
     """The launcher of a program in an instance."""
-    place = path_from_here(os.path.join(instance, program))
+    launcher = os.path.join(instance, program)
     if os.name == "nt":
-        return _line("python", place)
-    return _line(place if os.path.dirname(place) else os.path.join(".", place))
+        return _line("python", path_from_here(launcher))
+    return _line(_executable(launcher))
 
 
 def instance_command(instance: Directory, *words: str) -> str:
@@ -48,7 +48,7 @@ def parameters_command(directory: Directory, *words: str) -> str:
 def started_command(*words: str) -> str:
     """The program that was started, as it was, with other words."""
     if sys.argv[0].endswith(".py"):
-        return _line(path_from_here(sys.executable), path_from_here(sys.argv[0]), *words)
+        return _line(_executable(sys.executable), path_from_here(sys.argv[0]), *words)
     return _line(os.path.basename(sys.argv[0]), *words)
 
 
@@ -71,12 +71,18 @@ def _program(console: str, script: str) -> list[str]:
     import shutil
 
     if os.path.basename(sys.argv[0]) == os.path.basename(script):
-        return [path_from_here(sys.executable), path_from_here(sys.argv[0])]
+        return [_executable(sys.executable), path_from_here(sys.argv[0])]
     found = shutil.which(console)
     beside = [os.path.dirname(sys.executable), os.path.dirname(os.path.realpath(sys.argv[0]))]
     if found and os.path.dirname(os.path.realpath(found)) in beside:
         return [console]
-    return [path_from_here(sys.executable), path_from_here(script)]
+    return [_executable(sys.executable), path_from_here(script)]
+
+
+def _executable(path: str) -> str:
+    """A file as a shell executes it, which looks for a bare name elsewhere."""
+    seen = path_from_here(path)
+    return seen if os.path.dirname(seen) else os.path.join(".", seen)
 
 
 def path_from_here(path: Directory) -> str:

@@ -96,6 +96,8 @@ def test_a_program_is_called_as_it_was_started(
         started_command("create", "a b"),
     ):
         assert shlex.split(command)[1:] == ["else/where/octo_step_instance.py", "create", "a b"]
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert started_command("list") == "./python else/where/octo_step_instance.py list"
     monkeypatch.setattr(sys, "argv", ["/usr/bin/octo-step-instance", "run"])
     assert started_command("create") == "octo-step-instance create"
 
