@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,8 @@ def _make_directory(target: Path, program: Program) -> None:
         for name in names:
             (building / name).rename(target / name)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        with suppress(OSError):  # not all are ignored by that
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def _is_of_other_process(building: Path) -> bool:
