@@ -73,10 +73,19 @@ def _program(console: str, script: str) -> list[str]:
     if os.path.basename(sys.argv[0]) == os.path.basename(script):
         return [_executable(sys.executable), path_from_here(sys.argv[0])]
     found = shutil.which(console)
-    beside = [os.path.dirname(sys.executable), os.path.dirname(os.path.realpath(sys.argv[0]))]
-    if found and os.path.dirname(os.path.realpath(found)) in beside:
+    if found and os.path.dirname(os.path.realpath(found)) in _own_folders():
         return [console]
     return [_executable(sys.executable), path_from_here(script)]
+
+
+def _own_folders() -> list[str]:
+    """Where the commands are that belong to this Python, and the program that was started."""
+    from contextlib import suppress
+
+    folders = [os.path.dirname(sys.executable)]
+    with suppress(FileNotFoundError):  # named as seen from a working directory that is gone
+        folders.append(os.path.dirname(os.path.realpath(sys.argv[0])))
+    return folders
 
 
 def _executable(path: str) -> str:
