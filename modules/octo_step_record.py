@@ -15,7 +15,7 @@ from octo_errors import InstanceError
 _T = TypeVar("_T")
 
 
-def value_in(group: dict[str, Any], where: str, key: str, default: _T) -> _T:
+def value_in(group: Mapping[str, Any], where: str, key: str, default: _T) -> _T:
     """The value of a key that is of the type of its default."""
     value = group.get(key, default)
     if type(value) is not type(default):
@@ -31,7 +31,7 @@ def group_in(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     return group
 
 
-def names_in(group: dict[str, Any], where: str, key: str) -> list[str]:
+def names_in(group: Mapping[str, Any], where: str, key: str) -> list[str]:
     """A list of names, which is empty where there is none."""
     names = value_in(group, where, key, list[str]())
     if not all(isinstance(name, str) for name in names):
@@ -39,7 +39,7 @@ def names_in(group: dict[str, Any], where: str, key: str) -> list[str]:
     return list(names)
 
 
-def bits_in(group: dict[str, Any], where: str, key: str) -> int:
+def bits_in(group: Mapping[str, Any], where: str, key: str) -> int:
     """A number as `hex` writes it; 0 where there is none."""
     text = value_in(group, where, key, "0x0")
     try:
@@ -51,7 +51,7 @@ def bits_in(group: dict[str, Any], where: str, key: str) -> int:
     return bits
 
 
-def moment_in(group: dict[str, Any], where: str, key: str) -> float | None:
+def moment_in(group: Mapping[str, Any], where: str, key: str) -> float | None:
     """Seconds since 1970 of a point in time that `moment_text` has written, or None."""
     if key not in group:
         return None

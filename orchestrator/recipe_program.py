@@ -28,6 +28,7 @@ from octo_step_graph import StepGraph
 from octo_step_hooks import NodeSource
 from octo_step_lib import Problem
 from octo_step_output import file_stem
+from octo_step_record import bits_in
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_environment import RunEnvironment
 from orchestrator.recipe_inputs import required, resolve_inputs
@@ -310,14 +311,14 @@ def _recipe_in(groups: Mapping[str, Any], place: Path) -> dict[str, Any]:
             raise _edited(place, key)
     try:
         left_out_bits(about)
-    except (TypeError, ValueError):
+    except InstanceError:
         raise _edited(place, LEFT_OUT_KEY) from None
     return dict(about)
 
 
 def left_out_bits(about: Mapping[str, Any]) -> int:
     """The bits of the steps that are done and left out, as the group of the recipe has them."""
-    return int(about.get(LEFT_OUT_KEY, "0x0"), 16)
+    return bits_in(about, RECIPE_GROUP, LEFT_OUT_KEY)
 
 
 def _edited(place: Path, key: str) -> InstanceError:
