@@ -49,9 +49,8 @@ def _watch(instance: InstanceDir, *, as_json: bool) -> int:
 
 def _json_line(found: Status) -> str:
     import json
-    from dataclasses import asdict
 
-    return json.dumps(asdict(found), ensure_ascii=False)
+    return json.dumps(found.as_dict(), ensure_ascii=False)
 
 
 def history(arguments: Namespace) -> int:

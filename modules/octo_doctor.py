@@ -112,7 +112,7 @@ def _look_at_locks(path: Path, report: Report) -> None:
     """Both locks, without making a lock file; a free one is taken for an instant."""
     try:
         runner = runner_of(path)
-        report.run_lock = None if runner is None else Holder(**asdict(runner))
+        report.run_lock = None if runner is None else Holder(**runner._asdict())
         report.locks.append(_run_lock(path, report.run_lock))
         report.parameter_lock = _holder_of(path / LOCK_FILE_NAME, report.run_lock)
         report.locks.append(_parameter_lock(report.parameter_lock))

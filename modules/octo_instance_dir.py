@@ -16,9 +16,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple  # `dataclasses` is slow to load, and `status` starts with this
 
 from octo_atomic_file import read_file, replace_file
 from octo_errors import (
@@ -51,8 +51,7 @@ REQUESTS = (PAUSE_REQUEST, STOP_REQUEST, JUMP_REQUEST)
 """Keys of `global_parameters` with which a running engine is steered; it takes them out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runner:
+class Runner(NamedTuple):
     """The process that runs an instance."""
 
     pid: int

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from octo_errors import OctoError, count
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir, Runner
@@ -45,8 +44,7 @@ _AFTER_INTERRUPT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveNode:
+class ActiveNode(NamedTuple):
     """A node that is not left yet. `retry_due` (UTC, ISO 8601) is empty outside a back-off."""
 
     node: str
@@ -56,8 +54,7 @@ class ActiveNode:
     held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """Where an instance stands. The fields are those of `status --json`.
 
     Attributes:
@@ -96,10 +93,18 @@ class Status:
     armed: list[str]
     requests: list[str]
     first_node: str
-    program: str = "library"
-    recipe: str = ""
-    on_interrupt: dict[str, str] = field(default_factory=dict)
-    changed_files: list[str] = field(default_factory=list)
+    program: str
+    recipe: str
+    on_interrupt: dict[str, str]
+    changed_files: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold of it."""
+        return {
+            **self._asdict(),
+            "runner": None if self.runner is None else self.runner._asdict(),
+            "active": [each._asdict() for each in self.active],
+        }
 
 
 def read_status(instance: InstanceDir) -> Status:
@@ -116,7 +121,7 @@ def read_status(instance: InstanceDir) -> Status:
         from octo_library_pin import changed_files
 
         extra["changed_files"] = changed_files(instance.path, instance.library_path())
-    return _replace(status, **extra)
+    return status._replace(**extra)
 
 
 def watch_status(instance: InstanceDir) -> Iterator[Status | None]:
@@ -166,6 +171,8 @@ def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str 
         armed=_list(shared.get(ARMED_KEY)),
         requests=_requests(shared),
         first_node=_text(shared, "first_step_node"),
+        on_interrupt={},
+        changed_files=[],
     )
 
 
@@ -285,12 +292,6 @@ def _signature(instance: InstanceDir) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return (found.st_mtime_ns, found.st_ino, found.st_size)
-
-
-def _replace(status: Status, **changes: Any) -> Status:
-    from dataclasses import replace
-
-    return replace(status, **changes) if changes else status
 
 
 def _condition(data: dict[str, Any], runner: Runner | None, begun: bool) -> Condition:

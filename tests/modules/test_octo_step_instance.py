@@ -241,6 +241,7 @@ def test_every_command_has_help(octo: Octo) -> None:
 def test_help_and_status_start_without_what_is_slow_to_import(make_instance: MakeInstance) -> None:
     instance = make_instance(TWO_NODES)
     slow = {"transitions", "yaml", "rich", "graphviz", "psutil", "asyncio", "fasteners", "logging"}
+    slow |= {"dataclasses", "inspect"}
     for words in (["--help"], ["status", str(instance)]):
         code = f"""if True:
             import sys
