@@ -94,6 +94,7 @@ def dependency_graph(
     arrows: Mapping[str, Mapping[str, Mapping[str, Any]]],
     hooks: Mapping[str, Collection[str]],
     file: Path,
+    owners: Collection[str] = (),
 ) -> StepGraph:
     """The graph of node and arrow dicts, by node, whose arrows are dependencies.
 
@@ -103,6 +104,7 @@ def dependency_graph(
         nodes: In an order in which they may be run.
         hooks: The hooks of each node; `step_execute` where there is no entry.
         file: Where the dicts are kept, to be named in errors.
+        owners: The nodes whose hooks keep what they like in their groups (`Node.owns_group`).
 
     Raises:
         LibraryError: They are no such graph; lists all problems.
@@ -119,6 +121,7 @@ def dependency_graph(
             hooks=frozenset(hooks.get(name, ("step_execute",))),
         )
         made[name] = _read_node(declared, Reporter(problems, file), DEPENDENCY_KEYS)
+        made[name].owns_group = name in owners
     for name, node in made.items():
         for arrow in list(node.arrows.values()):
             _leads_somewhere(arrow, made, (), Reporter(problems, file, name))

@@ -66,6 +66,8 @@ class Node:
         continue_on_error: Its last failure counts as done.
         is_final: It runs when all others are done, or when the run ends otherwise.
         items_at_once: How many of its items may run at once; 0 for no limit of its own.
+        owns_group: Its hooks keep what they like in its group, also as `result`; else that is what
+            it returned, and nothing else.
         hooks: The hooks that the engine has to call; with `step_items` among them, `step_execute`
             is called once for each item of the list that it returns.
         arrows: All arrows, by key, in the order of their declaration.
@@ -91,6 +93,7 @@ class Node:
     continue_on_error: bool = False
     is_final: bool = False
     items_at_once: int = 0
+    owns_group: bool = True
     hooks: frozenset[str] = frozenset()
     arrows: dict[str, Arrow] = field(default_factory=dict)
 

@@ -59,7 +59,7 @@ def facts_of(result: HookResult) -> dict[str, Any]:
 def keep_result(
     result: SetResult, data: MutableMapping[str, dict[str, Any]], graph: StepGraph
 ) -> None:
-    """Write how a step went into its node's group.
+    """Write how a step went into its node's group; what it returned another time is kept no more.
 
     In a graph by dependency a success with nothing to keep leaves no trace there: the file would
     grow with each node, and `run_progress` tells that it is done.
@@ -73,6 +73,8 @@ def keep_result(
     if graph.by_dependency and nothing_to_tell:
         return
     group = data.setdefault(node, {})
+    if not graph.node(node).owns_group:
+        group.pop(RESULT_KEY, None)
     if result.status == "ERROR":
         group["last_error"] = result.error
     else:
@@ -80,13 +82,14 @@ def keep_result(
             group["last_error"] = ""
         if result.output is not None:
             group[RESULT_KEY] = result.output
-        elif (items := group.pop(ITEMS_KEY, None)) is not None:
-            kept = group.pop(ITEM_RESULTS_KEY, {})
+        elif "step_items" in graph.node(node).hooks and ITEMS_KEY in group:
+            items, kept = group.pop(ITEMS_KEY), group.pop(ITEM_RESULTS_KEY, {})
             group[RESULT_KEY] = [kept.get(str(place)) for place in range(len(items))]
     group[STATUS_KEY] = result.status
 
 
 def keep_items(given: SetItems, data: MutableMapping[str, dict[str, Any]]) -> None:
-    """Write into a node's group for which items it is performed."""
+    """Write into a node's group for which items it is performed; what they return is its result."""
     group = data.setdefault(given.node, {})
+    group.pop(RESULT_KEY, None)
     group[ITEMS_KEY], group[ITEM_RESULTS_KEY] = given.items, {}

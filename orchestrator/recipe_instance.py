@@ -166,8 +166,8 @@ class Continuation:
     def _drop_results(self, run: RunState, data: MutableMapping[str, Any]) -> None:
         """What is to be done again has no result until then."""
         over = {*self.new.graph.named(run.done), *run.tokens}
-        for name, task in self.new.compiled["steps"].items():
-            if name not in over and task["type"] != "step_node":  # whose group is the node's own
+        for name, node in self.new.graph.nodes.items():
+            if name not in over and not node.owns_group:
                 for key in (RESULT_KEY, ITEMS_KEY, ITEM_RESULTS_KEY):
                     data.get(name, {}).pop(key, None)
 

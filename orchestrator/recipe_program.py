@@ -226,7 +226,8 @@ def recipe_graph(compiled: Mapping[str, Any]) -> StepGraph:
     """The graph of a compiled recipe."""
     nodes, arrows = compiled["step_node_graph_dict"], compiled["step_arrow_graph_dict"]
     hooks = {name: _hooks(task) for name, task in compiled["steps"].items()}
-    return dependency_graph(nodes, arrows, hooks, Path(compiled["source"]))
+    of_libraries = {name for name, task in compiled["steps"].items() if task["type"] == "step_node"}
+    return dependency_graph(nodes, arrows, hooks, Path(compiled["source"]), of_libraries)
 
 
 def _hooks(task: Mapping[str, Any]) -> set[str]:

@@ -228,7 +228,7 @@ class RunReport:
             "cpu_seconds": step.cpu_s,
             "peak_memory_bytes": step.peak_memory_bytes,
             "error": step.error or None,
-            "result": ended.groups.get(name, {}).get(RESULT_KEY),
+            "result": ended.result(name),
             "log": self._log_of(name),
         }
         if step.items is not None:
@@ -297,6 +297,11 @@ class _Ended:
 
     def number(self, status: str) -> int:
         return sum(each == status for each in self.statuses.values())
+
+    def result(self, name: str) -> Any:
+        """What a step returned that is done; what is to be done again has no result until then."""
+        is_done = self.statuses[name] in (COMPLETED, SKIPPED)
+        return self.groups.get(name, {}).get(RESULT_KEY) if is_done else None
 
     @property
     def pending(self) -> int:

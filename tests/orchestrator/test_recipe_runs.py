@@ -299,6 +299,59 @@ def test_a_step_that_is_done_again_has_no_result_of_before(place: Place) -> None
     assert "result" not in place.parameters()["made"]
 
 
+FOUND = """\
+import os
+
+def perhaps(*_):
+    return "found" if os.path.exists("there") else None
+
+def surely():
+    return perhaps() or 1 / 0
+"""
+
+
+def test_a_step_that_returns_nothing_this_time_has_no_result(place: Place) -> None:
+    place.write("mine.py", FOUND)
+    perhaps = "module: mine, function: perhaps"
+    items = "'{{ [1, 2] if results.plain else [1] }}'"
+    place.recipe(
+        f"name: plain, {perhaps}",
+        f"name: guarded, {perhaps}, depends_on: plain, when: results.plain",
+        "name: failing, module: mine, function: surely, depends_on: plain, on_error: continue",
+        f"name: items, {perhaps}, depends_on: plain, foreach: {items}, args: ['{{{{ item }}}}']",
+        f"name: end, {perhaps}, finally: true",
+    )
+    place.write("there", "")
+
+    def results() -> dict[str, object]:
+        kept = place.parameters()
+        steps = ("plain", "guarded", "failing", "items", "end")
+        return {name: kept[name]["result"] for name in steps if "result" in kept[name]}
+
+    assert place.run("r.yaml").returncode == 0
+    found = dict.fromkeys(("plain", "guarded", "failing", "end"), "found")
+    assert results() == {**found, "items": ["found", "found"]}
+    (place.path / "there").unlink()
+    assert octo_step_instance.main(["jump", str(place.instance()), "plain"]) == 0
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert results() == {"items": [None]}
+
+
+def test_what_a_node_keeps_as_its_result_is_the_nodes(place: Place) -> None:
+    place.write(
+        "step_library/lab/step_node_scale.py",
+        "from stepnode_baseclass import stepnode_baseclass\n\n\n"
+        "class step_node_scale(stepnode_baseclass):\n"
+        "    def step_execute(self):\n"
+        "        self.set(self.name, 'result', 5)\n",
+    )
+    place.recipe("name: weigh, type: step_node, module: lab, function: step_node_scale")
+    assert place.run("r.yaml").returncode == 0
+    assert octo_step_instance.main(["jump", str(place.instance()), "weigh"]) == 0
+    assert place.run("r.yaml", "--resume").returncode == 0
+    assert place.parameters()["weigh"]["result"] == 5
+
+
 def test_inputs_stay_as_they_were_given(place: Place) -> None:
     head = "inputs: {who: {type: string}}"
     place.recipe(work("a", "until", "there", "{{ inputs.who }}"), head=head)

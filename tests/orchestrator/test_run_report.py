@@ -294,15 +294,16 @@ def test_a_run_that_failed_and_is_tried_again(steps: Steps) -> None:
     assert (after["run_id"], after["steps"]["flaky"]["error"]) == (before["run_id"], None)
 
 
-def test_a_step_that_is_to_be_done_again_is_pending(steps: Steps) -> None:
-    steps.add("first", say("one"))
-    steps.add("second", say("two"), after="first")
-    steps.add("third", say("three"), after="second")
+def test_a_step_that_is_to_be_done_again_is_pending_and_has_no_result(steps: Steps) -> None:
+    for name, after in (("first", ""), ("second", "first"), ("third", "second")):
+        steps.add(name, say(name, StepResult(name)), after=after)
     assert set(statuses(run(steps)[0]).values()) == {"completed"}
     with reported(steps) as (report, engine):
         engine.jump("second")
         result = report.result(Outcome("INACTIVE", "jump to second"))
     assert statuses(result) == {"first": "completed", "second": "pending", "third": "pending"}
+    results = {name: step["result"] for name, step in result["steps"].items()}
+    assert results == {"first": "first", "second": None, "third": None}
 
 
 def test_steps_that_the_log_has_forgotten_are_known_from_the_parameter_file(steps: Steps) -> None:
