@@ -19,13 +19,14 @@ PROJECT = Path(__file__).resolve().parent.parent
 def write_man_pages(directory: Path) -> None:
     """Write `<command>.1` for every console command of the project into `directory`."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    version = importlib.import_module("octo_version").VERSION
     directory.mkdir(parents=True, exist_ok=True)
     for command, entry_point in project["scripts"].items():
         sys.argv = [command]  # the name that argparse gives to the parsers of subcommands
         parser = importlib.import_module(entry_point.partition(":")[0]).get_parser()
         parser.prog = command
         page = Manpage(parser, format="single-commands-section")
-        page.source = f"{project['name']} {project['version']}"
+        page.source = f"{project['name']} {version}"
         page.manual = "Octo Step Engine"
         page.description = (parser.description or "").partition("\n")[0]
         if parser.epilog:  # its lines are to stay as they are

@@ -114,6 +114,7 @@ BENCHMARKS = (
             Peer(Subject(SPEC, "stores:increment_spec", 500), 0.1),
             Peer(Subject("diskcache", "stores:increment_diskcache", 2000, ("diskcache",)), 1 / 1.5),
             Peer(Subject("sqlite3 WAL NORMAL", "stores:increment_sqlite", 2000), 2.5),
+            Peer(Subject("its system calls alone", "stores:increment_calls", 2000, ("fcntl",))),
         ),
     ),
     Benchmark(
