@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -41,9 +42,20 @@ _IN_SOME: Final = {
     "node": (str,),
     "state": (str,),
     "attempt": (int,),
+    "count": (int,),
     "duration_s": _NUMBER,
     "delay_s": _NUMBER,
+    "wall_s": _NUMBER,
+    "cpu_s": _NUMBER,
+    "peak_memory_bytes": (*_NUMBER, type(None)),
 }
+_OF_NODE: Final = frozenset({"node", "state", "attempt"})
+_KEYS: Final = {
+    **dict.fromkeys(("state", "step_error", "interrupted", "probe"), _OF_NODE),
+    "retry": _OF_NODE | {"delay_s"},
+    "items": _OF_NODE | {"count"},
+}
+"""Kinds of events, each with the keys without which it says nothing."""
 _LISTS: Final = {
     "join_wait": "missing",
     "jump": "left",
@@ -284,15 +296,25 @@ def _event(line: bytes) -> Event | None:
 
 
 def _is_sound(event: Any) -> bool:
-    """Whether what readers work with is of the types that the format says."""
+    """Whether what readers work with is there, and of the types that the format says."""
     if type(event) is not dict or any(
         type(event.get(k)) is not kind for k, kind in _IN_EVERY_EVENT
     ):
         return False
     if any(type(event[key]) not in _IN_SOME[key] for key in event.keys() & _IN_SOME.keys()):
         return False
-    texts = event.get(_LISTS.get(event["event"], ""), [])
+    kind = event["event"]
+    if not (_KEYS.get(kind, frozenset()) <= event.keys() and _is_moment(event["ts"])):
+        return False
+    texts = event.get(_LISTS.get(kind, ""), [])
     return type(texts) is list and all(type(text) is str for text in texts)
+
+
+def _is_moment(stamp: str) -> bool:
+    try:
+        return datetime.fromisoformat(stamp).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _last_seq(lines: bytes) -> int | None:
@@ -375,7 +397,8 @@ def _failure(path: Path, what: str, exc: OSError) -> EventLogError:
 def _bad_line(path: Path, line: int, what: str) -> EventLogError:
     return EventLogError(
         f"{path}:{line}: this line {what}",
-        hint="move the file to another directory: the log goes on without it",
+        hint="mend it (docs/reference/events.md tells what an event has), or move the file to"
+        " another directory: the log goes on without it",
         path=str(path),
         line=line,
     )

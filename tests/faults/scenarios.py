@@ -162,7 +162,7 @@ def laden_instance(work: Path) -> Iterator[Any]:
             groups[f"group {number}"] = {"text": "x" * 1000, "n": number}
     log = _log(work)
     for _ in range(100):
-        log.append(*[{"event": "state", "node": "n" * 30} for _ in range(100)])
+        log.append(*[{"event": "jump", "node": "n" * 30} for _ in range(100)])
     log.close()
     yield
 
@@ -309,7 +309,7 @@ def _rotate_early() -> None:
 def _appended(work: Path, calls: int, events_each: int = 1) -> Iterator[Any]:
     log = _log(work)
     for _ in range(calls):
-        log.append(*[{"event": "state", "node": "n" * 30} for _ in range(events_each)])
+        log.append(*[{"event": "jump", "node": "n" * 30} for _ in range(events_each)])
         yield
     log.close()
 
@@ -394,7 +394,7 @@ def append_much(work: Path) -> Iterator[Any]:
     """Events without end; acknowledges the number of each."""
     log = _log(work)
     for _ in range(100_000):
-        yield log.append({"event": "state", "node": "n" * 200})[0]["seq"]
+        yield log.append({"event": "jump", "node": "n" * 200})[0]["seq"]
 
 
 def limited_files(scenario: Scenario, size: int) -> Scenario:

@@ -285,7 +285,7 @@ def test_100_mb_that_are_cut_off_are_refused_and_kept(tmp_path: Path, perform: S
 def log_of(directory: Path, count: int) -> Path:
     log = EventLog(directory, run_id="r")
     for _ in range(count):
-        log.append({"event": "state"})
+        log.append({"event": "pause"})
     log.close()
     return directory / EVENT_FILE_NAME
 

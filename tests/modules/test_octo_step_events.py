@@ -27,7 +27,7 @@ def log_of(directory: Path, count: int) -> Path:
     """A log of `count` events; its current file."""
     log = EventLog(directory, run_id="r1")
     for number in range(1, count + 1):
-        log.append({"event": "state", "node": f"n{number}"})
+        log.append({"event": "jump", "node": f"n{number}"})
     log.close()
     return directory / EVENT_FILE_NAME
 
@@ -44,7 +44,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestAppend:
     def test_an_event_is_one_line_with_time_run_and_number_in_front(self, tmp_path: Path) -> None:
         log = EventLog(tmp_path, run_id="r1")
-        returned = log.append({"event": "state", "node": "a"})
+        returned = log.append({"event": "jump", "node": "a"})
         log.close()
         line = (tmp_path / EVENT_FILE_NAME).read_text()
         assert line.endswith("\n")
@@ -64,7 +64,7 @@ class TestAppend:
             return write(fd, data)
 
         monkeypatch.setattr(os, "write", counted)
-        log.append({"event": "state"}, {"event": "retry"}, {"event": "pause"})
+        log.append({"event": "jump"}, {"event": "resume"}, {"event": "pause"})
         log.close()
         assert len(writes) == 1
         assert numbers(tmp_path) == [1, 2, 3]
@@ -77,7 +77,7 @@ class TestAppend:
     def test_text_that_utf8_cannot_hold_is_written_escaped(self, tmp_path: Path) -> None:
         log = EventLog(tmp_path)
         log.append(
-            {"event": "step_error", "error": "\ud800", "value": 2**70, "what": object, "k": {1: ()}}
+            {"event": "make_safe", "error": "\ud800", "value": 2**70, "what": object, "k": {1: ()}}
         )
         log.close()
         (event,) = read_events(tmp_path)
@@ -90,7 +90,7 @@ class TestAppend:
         log = EventLog(tmp_path, durability="power")
         synced: list[int] = []
         monkeypatch.setattr(os, "fsync", synced.append)
-        log.append({"event": "state"})
+        log.append({"event": "jump"})
         log.close()
         assert len(synced) == 1
 
@@ -137,7 +137,7 @@ class TestRotation:
         with monkeypatch.context() as patched:
             patched.setattr(Path, "replace", killed)
             with pytest.raises(KeyboardInterrupt):
-                log.append({"event": "state", "text": "x" * 300})
+                log.append({"event": "jump", "text": "x" * 300})
         log.close()
         log_of(tmp_path, 5)
         after = numbers(tmp_path)
@@ -145,11 +145,11 @@ class TestRotation:
 
     def test_a_reader_sees_no_gap_while_the_log_rotates(self, tmp_path: Path) -> None:
         log = EventLog(tmp_path)
-        log.append(*({"event": "state"} for _ in range(20)))
+        log.append(*({"event": "jump"} for _ in range(20)))
         events = read_events(tmp_path)
         seen = [next(events)["seq"]]
         for _ in range(10):
-            log.append({"event": "state", "text": "x" * 300})
+            log.append({"event": "jump", "text": "x" * 300})
         seen += [event["seq"] for event in events]
         log.close()
         assert seen[:20] == list(range(1, 21))
@@ -188,7 +188,7 @@ class TestMending:
     def test_a_line_longer_than_the_tail_that_is_looked_at_is_found(self, tmp_path: Path) -> None:
         log_of(tmp_path, 2)
         log = EventLog(tmp_path)
-        log.append({"event": "step_error", "traceback": "x" * 200_000})
+        log.append({"event": "make_safe", "traceback": "x" * 200_000})
         log.close()
         log_of(tmp_path, 1)
         assert numbers(tmp_path) == [1, 2, 3, 4]
@@ -209,7 +209,7 @@ class TestReading:
         assert list(read_events(tmp_path / "missing", last=5)) == []
 
     @pytest.mark.parametrize(
-        "bad", [b"not json", b"[1]", b'{"seq": "3"}', b'{"event": "state"}', b""]
+        "bad", [b"not json", b"[1]", b'{"seq": "3"}', b'{"event": "jump"}', b""]
     )
     def test_a_bad_line_in_the_middle_is_named(self, tmp_path: Path, bad: bytes) -> None:
         file = log_of(tmp_path, 3)
@@ -237,9 +237,17 @@ class TestReading:
             {"event": "jump", "left": [1]},
             {"event": "library_changed", "files": None},
             {"event": "left_running", "what": [["a"]]},
+            {"ts": "yesterday"},
+            {"ts": "2026-03-01T09:30:12"},
+            {"event": "state", "state": "ENTER"},
+            {"event": "state", "attempt": 1},
+            {"event": "interrupted", "state": "ENTER"},
+            {"event": "retry", "state": "ENTER", "attempt": 2},
+            {"event": "items", "state": "EXECUTE", "attempt": 1},
+            {"peak_memory_bytes": "much"},
         ],
     )
-    def test_an_event_with_a_field_of_a_wrong_type_is_none(
+    def test_an_event_that_lacks_a_field_or_has_one_of_a_wrong_type_is_none(
         self, tmp_path: Path, wrong: dict[str, object]
     ) -> None:
         file = log_of(tmp_path, 3)
@@ -311,7 +319,7 @@ class TestTrouble:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         log = EventLog(tmp_path)
-        log.append({"event": "state"})
+        log.append({"event": "jump"})
         write = os.write
 
         def full(fd: int, data: bytes) -> int:
@@ -325,18 +333,18 @@ class TestTrouble:
                 log.append({"event": "lost"}, {"event": "lost"})
         assert error.value.details["errno"] == 28
         assert error.value.hint
-        log.append({"event": "state"})
+        log.append({"event": "jump"})
         log.close()
         assert [(e["seq"], e["event"]) for e in read_events(tmp_path)] == [
-            (1, "state"),
-            (2, "state"),
+            (1, "jump"),
+            (2, "jump"),
         ]
 
     def test_what_could_not_be_taken_back_is_cut_before_the_next_append(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         log = EventLog(tmp_path)
-        log.append({"event": "state"})
+        log.append({"event": "jump"})
         write = os.write
 
         def broken(*_: object) -> None:
@@ -350,7 +358,7 @@ class TestTrouble:
             )
             with pytest.raises(EventLogError, match="Input/output error"):
                 log.append({"event": "lost"})
-        log.append({"event": "state"})
+        log.append({"event": "jump"})
         log.close()
         assert numbers(tmp_path) == [1, 2]
 
@@ -363,7 +371,7 @@ class TestTrouble:
             log = EventLog(Path(sys.argv[1]))
             try:
                 while True:
-                    log.append({"event": "state", "node": "n"})
+                    log.append({"event": "jump", "node": "n"})
             except EventLogError as error:
                 print(error)
             """,
@@ -392,7 +400,7 @@ class TestTrouble:
                 octo_step_events.ROTATED_FILES = 1_000
                 log = EventLog(Path(sys.argv[1]))
                 while True:
-                    print(log.append({"event": "state", "text": "x" * 100})[-1]["seq"], flush=True)
+                    print(log.append({"event": "jump", "text": "x" * 100})[-1]["seq"], flush=True)
                 """,
                 tmp_path,
             )
