@@ -122,6 +122,7 @@ class _Rules:
     strict = True
     object_hook = None
     object_pairs_hook = staticmethod(_unique)
+    array_hook = None  # Python 3.15 asks for it
     parse_int = staticmethod(_integer)
     parse_float = staticmethod(_float)
     parse_constant = staticmethod(_constant)
