@@ -16,6 +16,7 @@ import sys
 
 from octo_errors import UsageError, did_you_mean
 from octo_typed_commands import started_command
+from octo_version import VERSION
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
         # What looks so is a value and no option. Before Python 3.14, `-1e5` doesn't.
         self._negative_number_matcher = re.compile(r"-\.?\d")
+
+    def add_version(self) -> None:
+        """Let `--version` tell the version: an option of programs, and not of their commands."""
+        self.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
 
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
         """What the words say; options may stand between arguments: `INSTANCE --no-wait NODE`.
@@ -114,6 +119,7 @@ class Commands:
     def parser(self) -> Parser:
         """The parser of all commands, for `--help` and the man page."""
         parser = Parser(prog=program_name(), description=self._description, epilog=self._epilog)
+        parser.add_version()
         group = parser.add_subparsers(dest="command", metavar=self._usage, title="commands")
         for name, (summary, add_options) in self._table.items():
             command = group.add_parser(

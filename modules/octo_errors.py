@@ -150,14 +150,18 @@ def nearest_hint(word: str, candidates: Iterable[str]) -> str:
 def near_names(word: str, candidates: Iterable[str]) -> list[str]:
     """The names that a misspelt one may be meant for: the most alike, and those nearly as alike.
 
-    Small letters and capitals are alike.
+    Small letters and capitals are alike, and the dashes of options don't count.
     """
     import difflib  # only a mistake pays for it
 
-    word, names = word.casefold(), {name.casefold(): name for name in candidates}
+    word, names = _compared(word), {_compared(name): name for name in candidates}
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     likeness = {name: difflib.SequenceMatcher(None, name, word).ratio() for name in near}
     return [names[name] for name in near if likeness[name] > likeness[near[0]] - 0.1]
+
+
+def _compared(name: str) -> str:
+    return name.casefold().lstrip("-")
 
 
 def count(number: int, what: str) -> str:

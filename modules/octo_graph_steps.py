@@ -451,6 +451,7 @@ def get_parser() -> Parser:
     parser.add_argument(
         "--first", metavar="NODE", help="the first node, where the library doesn't say it"
     )
+    parser.add_version()
     return parser
 
 

@@ -135,6 +135,7 @@ def get_parser() -> Parser:
     add("--json", action="store_true", help="print JSON, whatever is shown")
     _add_conditions(parser)
     _add_maintenance(parser)
+    parser.add_version()
     return parser
 
 

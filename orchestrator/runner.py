@@ -77,6 +77,7 @@ def get_parser() -> Parser:
     _step_options(parser)
     _place_options(parser)
     _view_options(parser)
+    parser.add_version()
     return parser
 
 

@@ -30,7 +30,8 @@ def write_man_pages(directory: Path) -> None:
         page.manual = "Octo Step Engine"
         page.description = (parser.description or "").partition("\n")[0]
         if parser.epilog:  # its lines are to stay as they are
-            page.add_section("comments", "=", f".nf\n{page.format_text(parser.epilog)}\n.fi")
+            page.add_section("notes", "=", f".nf\n{page.format_text(parser.epilog)}\n.fi")
+            parser.epilog = None  # or it would be there once more, as one paragraph
         (directory / f"{command}.1").write_text(str(page), encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import project_environment
+from octo_version import VERSION
 from tests.support import PROJECT
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -97,6 +98,10 @@ def test_the_wheel_works_outside_the_repository_with_the_core_dependencies_only(
     installed: Path,
 ) -> None:
     command = {name: next(installed.glob(f"venv/*/{name}")) for name in COMMANDS}
+    for name, program in command.items():
+        assert run(program, "--version", cwd=installed) == f"{name} {VERSION}\n"
+    [wheel] = installed.glob("dist/*.whl")
+    assert VERSION in wheel.name.split("-")
     assert "hello" in run(command["octo-step-instance"], "list", cwd=installed)
     run(command["octo-step-instance"], "create", "my run", "--library", "hello", cwd=installed)
     run(command["octo-step-instance"], "run", "my run", cwd=installed)

@@ -48,6 +48,11 @@ def test_capitals_are_near_to_small_letters() -> None:
     assert did_you_mean("measure", ["MEASURE", "treasure"]) == "did you mean 'MEASURE'?"
 
 
+def test_the_dashes_of_options_make_none_alike() -> None:
+    assert did_you_mean("--jsno", ["--quiet", "--json"]) == "did you mean '--json'?"
+    assert did_you_mean("--bogus", ["--verbose"]) == "there are: --verbose"
+
+
 def test_names_that_are_equally_near_are_all_proposed() -> None:
     assert did_you_mean("step_c", ["step_a", "step_b"]).count("step_") == 2
 
