@@ -79,13 +79,21 @@ def _free_place(path: str | Path) -> Path:
     except OSError as error:
         raise _unusable(target, error) from error
     if is_instance:
-        raise InstanceError(
-            f"{target} is an instance already",
-            hint="`run` starts it, `reset` puts its state away and begins anew",
-        )
+        raise _no_room(target)
     if not is_free:
         raise InstanceError(f"{target} exists, and is no directory", hint="choose another name")
     return target
+
+
+def _no_room(target: Path) -> InstanceError:
+    """The error that there is a parameter file: an instance's, or one that was made by itself."""
+    if (target / INSTANCE_PROGRAM).exists():
+        hint = "`run` starts it, `reset` puts its state away and begins anew"
+        return InstanceError(f"{target} is an instance already", hint=hint)
+    return InstanceError(
+        f"{target} has a parameter file already, and nothing that runs it",
+        hint=f"move {PARAMETER_FILE_NAME} away, and set its values again in the instance",
+    )
 
 
 def _unusable(target: Path, error: OSError) -> InstanceError:

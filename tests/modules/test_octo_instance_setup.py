@@ -13,7 +13,7 @@ import pytest
 from octo_errors import InstanceError
 from octo_instance_setup import create_instance, make_instance, reset_instance
 from octo_parameter_schema import LOCK_FILE_NAME, PARAMETER_FILE_NAME
-from octo_step_engine_parameters import octo_step_engine_parameters
+from octo_step_engine_parameters import octo_step_engine_parameters, open_parameters
 from octo_step_program import LibraryProgram
 from tests.modules.engine_support import node_text, stored
 from tests.support import PROJECT, MakeLibrary
@@ -43,6 +43,16 @@ def test_who_comes_second_is_told_that_there_is_an_instance_already(
         make_instance(place, program)
     assert stored(place)["global_parameters"]["step_engine_state"] == "INACTIVE"
     assert not list(tmp_path.glob(".i.*"))
+
+
+def test_a_parameter_file_alone_is_told_from_an_instance_and_is_kept(
+    make_library: MakeLibrary, tmp_path: Path
+) -> None:
+    open_parameters(tmp_path).read()  # makes it
+    kept = (tmp_path / PARAMETER_FILE_NAME).read_bytes()
+    with pytest.raises(InstanceError, match="has a parameter file already"):
+        create_instance(tmp_path, make_library({"a": node_text("a")}))
+    assert (tmp_path / PARAMETER_FILE_NAME).read_bytes() == kept
 
 
 def test_what_a_killed_process_has_left_is_removed(
