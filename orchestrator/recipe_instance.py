@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,11 +28,13 @@ from orchestrator.recipe_choices import Choices, steps_from
 from orchestrator.recipe_inputs import required, resolve_inputs
 from orchestrator.recipe_pin import PIN_FILES, PinnedRecipe, pin_recipe
 from orchestrator.recipe_program import (
+    LEFT_OUT_ITEMS_KEY,
     LEFT_OUT_KEY,
     RECIPE_GROUP,
     Inputs,
     RecipeProgram,
     left_out_bits,
+    left_out_tokens,
     load_program,
     recipe_group,
 )
@@ -129,7 +131,8 @@ class Continuation:
 
     def left(self, instance: InstanceDir) -> list[str]:
         """The steps that are still to be done, or may be."""
-        return left_of(self._state(instance.parameters.read()), self.new.graph)
+        data = instance.parameters.read()
+        return left_of(self._carried_over(self._loaded(data), data), self.new.graph)
 
     def begin(self, instance: InstanceDir) -> None:
         """Let the instance stand where it can be gone on with.
@@ -145,36 +148,70 @@ class Continuation:
 
     def _replace(self, instance: InstanceDir) -> None:
         with instance.parameters.transaction() as data:
-            run = self._state(dict(data))
+            before = self._loaded(dict(data))
+            half_done = self._left_out_half_done(before)
+            run = self._carried_over(before, data)
             self.new.identify(data)
             run.store(data, self.new.graph, time.time())
-            self._keep_what_is_left_out(run, data)
-            self._drop_results(run, data)
+            self._keep_what_is_left_out(run, half_done, data)
+            self._drop_results(run, half_done, data)
             run_id = data[GLOBAL_GROUP].get("run_id", "")
         durability = instance.parameters.durability
         log = EventLog(instance.path, durability=durability, run_id=run_id)
         log.append({"event": "program_changed", "compiled": self.new.pinned.file_name})
         log.close()
 
-    def _keep_what_is_left_out(self, run: RunState, data: MutableMapping[str, Any]) -> None:
-        """Steps that are left out count as done: remember those that are."""
+    def _left_out_half_done(self, run: RunState) -> dict[str, Token]:
+        """The steps that have items and were begun, of those that are left out from now on."""
+        old, nodes = self.old.graph, self.new.graph.nodes
+        return {
+            name: Token(name, "EXECUTE", items=token.items, items_done=_items_done(run, token, old))
+            for name, token in run.tokens.items()
+            if token.items is not None and name in nodes
+            if not nodes[name].active and name not in self.again
+        }
+
+    def _keep_what_is_left_out(
+        self, run: RunState, half_done: Mapping[str, Token], data: MutableMapping[str, Any]
+    ) -> None:
+        """Steps that are left out count as done: remember those that are, and how far others."""
         nodes = self.new.graph.nodes
         done = [name for name in self.new.graph.named(run.done) if not nodes[name].active]
         if done:
             data[RECIPE_GROUP][LEFT_OUT_KEY] = hex(self.new.graph.bits(done))
+        if half_done:
+            tokens = {name: token.to_dict() for name, token in half_done.items()}
+            data[RECIPE_GROUP][LEFT_OUT_ITEMS_KEY] = tokens
 
-    def _drop_results(self, run: RunState, data: MutableMapping[str, Any]) -> None:
+    def _drop_results(
+        self, run: RunState, half_done: Collection[str], data: MutableMapping[str, Any]
+    ) -> None:
         """What is to be done again has no result until then."""
-        over = {*self.new.graph.named(run.done), *run.tokens}
+        over = {*self.new.graph.named(run.done), *run.tokens, *half_done}
         for name, node in self.new.graph.nodes.items():
             if name not in over and not node.owns_group:
                 for key in (RESULT_KEY, ITEMS_KEY, ITEM_RESULTS_KEY):
                     data.get(name, {}).pop(key, None)
 
-    def _state(self, data: dict[str, Any]) -> RunState:
+    def _loaded(self, data: Mapping[str, Any]) -> RunState:
+        """How the run stands, with what is left out half done among what is active."""
         run = RunState.load(data, self.old.graph)
+        run.tokens |= left_out_tokens(data[RECIPE_GROUP])
+        return run
+
+    def _carried_over(self, run: RunState, data: Mapping[str, Any]) -> RunState:
         left_out = self.old.graph.named(left_out_bits(data[RECIPE_GROUP]))
         return carried_over(run, self.old.graph, self.new.graph, self.again, left_out)
+
+
+def _items_done(run: RunState, parent: Token, graph: StepGraph) -> int:
+    """The items of a step that are done, also those that are only to be left."""
+    done = parent.items_done
+    for token in run.tokens.values():
+        name, number = item_of(token.node)
+        if name == parent.node and _has_done_its_work(token, graph):
+            done |= 1 << number
+    return done
 
 
 def left_of(run: RunState, graph: StepGraph) -> list[str]:
@@ -349,13 +386,16 @@ def _open_again(run: RunState, old: StepGraph, new: StepGraph, again: Collection
 
 
 def _is_over(token: Token, old: StepGraph, new: StepGraph) -> bool:
-    """Whether a step that is left out now has done its work, and nothing is called to leave it."""
+    """Whether a step that is left out now has done its work."""
     name = token.node
-    is_left = token.state in HALVES["ADVANCE"] and token.arrows in ((), (COMPLETE,))
     is_active = name in new.nodes and new.nodes[name].active
-    return (
-        is_left and not is_active and name in old.nodes and "step_exit" not in old.nodes[name].hooks
-    )
+    return not is_active and name in old.nodes and _has_done_its_work(token, old)
+
+
+def _has_done_its_work(token: Token, graph: StepGraph) -> bool:
+    """Whether a step, or an item, is only to be left, and nothing is called to leave it."""
+    is_left = token.state in HALVES["ADVANCE"] and token.arrows in ((), (COMPLETE,))
+    return is_left and "step_exit" not in graph.node(token.node).hooks
 
 
 def _has_more(run: RunState, old: StepGraph, new: StepGraph) -> bool:

@@ -4,7 +4,7 @@ An instance keeps the recipe that it was made of (see `recipe_pin`), and in its 
 
     recipe    its name and file, where the run was started, the name of the file with the compiled
               recipe, the choices of the run, which inputs are secret, and which of the steps that
-              are left out are done
+              are left out are done, or how far
     inputs    their values; `***` where the value is secret
 
 Secret values are in memory alone: whoever goes on with a run has to give them again, unless they
@@ -28,7 +28,8 @@ from octo_step_graph import StepGraph
 from octo_step_hooks import NodeSource
 from octo_step_lib import Problem
 from octo_step_output import file_stem
-from octo_step_record import bits_in
+from octo_step_record import bits_in, group_in
+from octo_step_states import Token
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_environment import RunEnvironment
 from orchestrator.recipe_inputs import required, resolve_inputs
@@ -43,6 +44,8 @@ RECIPE_GROUP: Final = "recipe"
 LEFT_OUT_KEY: Final = "left_out_done_bits"
 """In the group of the recipe: of the steps that the run leaves out now, those that are done, as
 `run_progress` has them. (A list of names would be written again at each step.)"""
+LEFT_OUT_ITEMS_KEY: Final = "left_out_items"
+"""There, too: of those that are begun and not done, for how many items, and which are done."""
 INPUTS_GROUP: Final = "inputs"
 
 WORKER_MODULE: Final = "orchestrator.recipe_worker"
@@ -310,16 +313,23 @@ def _recipe_in(groups: Mapping[str, Any], place: Path) -> dict[str, Any]:
     for key, wanted in _KINDS_IN_GROUP.items():
         if not isinstance(about, dict) or not isinstance(about.get(key), wanted):
             raise _edited(place, key)
-    try:
-        left_out_bits(about)
-    except InstanceError:
-        raise _edited(place, LEFT_OUT_KEY) from None
+    for key, read in ((LEFT_OUT_KEY, left_out_bits), (LEFT_OUT_ITEMS_KEY, left_out_tokens)):
+        try:
+            read(about)
+        except InstanceError:
+            raise _edited(place, key) from None
     return dict(about)
 
 
 def left_out_bits(about: Mapping[str, Any]) -> int:
     """The bits of the steps that are done and left out, as the group of the recipe has them."""
     return bits_in(about, RECIPE_GROUP, LEFT_OUT_KEY)
+
+
+def left_out_tokens(about: Mapping[str, Any]) -> dict[str, Token]:
+    """The steps that were left out when some of their items were done, to go on from there."""
+    kept = group_in(about, LEFT_OUT_ITEMS_KEY)
+    return {name: Token.from_dict(name, record) for name, record in kept.items()}
 
 
 def _edited(place: Path, key: str) -> InstanceError:

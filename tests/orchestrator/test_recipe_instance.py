@@ -217,6 +217,8 @@ def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
         ("choices", {"onlyy": ["a"]}),
         ("left_out_done_bits", 5),
         ("left_out_done_bits", ""),
+        ("left_out_items", []),
+        ("left_out_items", {"a": {"state": "EXECUTE", "items": "three"}}),
     ],
 )
 def test_a_group_that_was_edited_wrongly_is_told(tmp_path: Path, key: str, value: object) -> None:
@@ -243,6 +245,29 @@ def test_an_instance_that_is_run_is_left_alone(tmp_path: Path) -> None:
     assert [path for path in sorted(instance.path.rglob("*")) if "run.lock" not in path.name] == (
         before
     )
+
+
+def test_items_that_are_only_to_be_left_are_done_when_their_step_is_left_out(
+    tmp_path: Path,
+) -> None:
+    recipe = write(tmp_path, step("a"), step("items", foreach=[1, 2, 3, 4]))
+    made = program(tmp_path, recipe)
+    instance = begin_run(made, made.instance)
+    tokens = [
+        Token("items", "EXECUTE", items=4, items_done=1),
+        Token("items[1]", "ADVANCE", held=True),
+        Token("items[2]", "EXECUTE", failed=True, held=True),
+    ]
+    run = RunState("COMPLETE_ERROR", {token.node: token for token in tokens})
+    with instance.parameters.transaction() as data:
+        run.store(data, made.graph, 0.0)
+    for only in ("a", "items"):
+        choices = Choices(only=(only,))
+        continuation(instance, None, Given(), choices).begin(instance)
+    program_now = load_program(instance)
+    resumed = RunState.load(instance.parameters.read(), program_now.graph)
+    assert resumed.tokens == {"items": Token("items", "EXECUTE", items=4, items_done=0b11)}
+    assert "left_out_items" not in instance.parameters.read()["recipe"]
 
 
 def test_a_run_that_was_begun_at_the_same_time_goes_before(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import octo_step_instance
 from octo_instance_dir import runner_of
 from tests.modules.engine_support import DEADLINE_S, wait_for
-from tests.orchestrator.runner_support import Place, is_alive, note, work
+from tests.orchestrator.runner_support import Place, is_alive, note, result_of, work
 
 # --- after a kill ---------------------------------------------------------------------------------
 
@@ -284,6 +284,27 @@ def test_steps_that_are_done_stay_so_while_they_are_left_out(place: Place) -> No
     assert sorted(place.log()) == ["a", "b", "b", "c"]
 
 
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_items_that_are_done_stay_so_while_their_step_is_left_out(
+    place: Place, executor: str
+) -> None:
+    place.write("mine.py", MIND)
+    items = "name: items, module: mine, function: mind, foreach: [a, b, c]"
+    items += ", args: ['{{ item }}'], depends_on: before"
+    place.recipe(note("before"), items, note("one"), note("two"))
+    assert place.run("r.yaml", "--executor", executor, "--skip", "one,two").returncode == 1
+    assert sorted(place.log()[1:]) == ["a", "b", "c"]
+    for chosen in ("one", "two"):
+        assert place.run("r.yaml", "--resume", "--only", chosen).returncode == 0
+    place.write("there", "")
+    ended = place.run("r.yaml", "--resume", "--only", "items", "--json-output")
+    assert result_of(ended)["steps"]["items"]["items"] == {"total": 3, "completed": 3, "failed": {}}
+    assert place.log()[-3:] == ["one", "two", "c"]
+    assert place.parameters()["items"]["result"] == ["a", "b", "c"]
+    assert place.run("r.yaml", "--resume", "--from-step", "items").returncode == 0
+    assert sorted(place.log()[-3:]) == ["a", "b", "c"]
+
+
 def test_a_step_that_is_done_again_has_no_result_of_before(place: Place) -> None:
     place.write(
         "mine.py", "def made():\n    text = open('is').read()\n    return int(text or 1 / 0)\n"
@@ -299,6 +320,16 @@ def test_a_step_that_is_done_again_has_no_result_of_before(place: Place) -> None
     assert "result" not in place.parameters()["made"]
 
 
+MIND = """\
+import os, work
+
+def mind(word):
+    '''Fail for one item until there is a file.'''
+    work.note(word)
+    if word == "c" and not os.path.exists("there"):
+        raise ValueError(word)
+    return word
+"""
 FOUND = """\
 import os
 
