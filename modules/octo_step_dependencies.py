@@ -118,7 +118,7 @@ class DependencyMachine(StepMachine):
             return False
         done = state.step_count - self._steps_before
         if limits.max_steps is not None and done >= limits.max_steps:
-            self._hold_reason = f"max-steps {limits.max_steps}"
+            self._hold(f"max-steps {limits.max_steps}")
             return False
         self._activate(self._name(heappop(self._to_enter)))
         return True

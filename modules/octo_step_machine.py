@@ -100,7 +100,7 @@ class StepMachine:
         self._asked: set[str] = set()  # nodes about whose interrupted hook the user is being asked
         self._out: list[Instruction] = []
         self._pause_reason = ""
-        self._hold_reason = ""  # as a breakpoint; a jump leaves it behind, unlike a pause
+        self._hold_reason = ""  # where the run stands; a jump leaves it behind, unlike a pause
         self._now = 0.0
 
     @property
@@ -205,17 +205,25 @@ class StepMachine:
             case "ask":
                 self._ask(token)
             case "skip":
-                self._performed(token, {"skipped": True})
+                self._leave_out(token)
             case "probe":
                 self._call(token, "step_probe")
             case _:
                 self._release(token)
 
+    def _leave_out(self, token: Token) -> None:
+        """Pass what was interrupted: what was not even entered is not executed either."""
+        if token.state == "ENTER":
+            self._record("state", token, {"skipped": True})
+            token.move("performed")
+            token.attempt = 1
+        self._performed(token, {"skipped": True})
+
     def _ask(self, token: Token, why: str = "") -> None:
         """Rest, so that whoever starts the run again has decided; a kill before that undoes it."""
         token.held = token.interrupted = True
         self._asked.add(token.node)
-        self._pause(f"interrupted in {token.state} of {token.node}{why}")
+        self._hold(f"interrupted in {token.state} of {token.node}{why}")
 
     def _probe_answered(self, token: Token, answer: str | None, facts: dict[str, Any]) -> None:
         self._record("probe", token, facts)
@@ -232,6 +240,10 @@ class StepMachine:
     def _pause(self, reason: str) -> None:
         """Rest when nothing is in flight; the first reason counts."""
         self._pause_reason = self._pause_reason or reason
+
+    def _hold(self, reason: str) -> None:
+        """Rest because of where the run stands, as at a breakpoint; the first reason counts."""
+        self._hold_reason = self._hold_reason or reason
 
     def _end(self, reason: str) -> None:
         """End without success when nothing is in flight; the first reason counts."""
@@ -330,7 +342,7 @@ class StepMachine:
             reason = self._reason_to_hold(token, node)
             if reason is not None:
                 token.held = True
-                self._hold_reason = self._hold_reason or reason
+                self._hold(reason)
             elif token.state == "JUMP" and token.node in self._entered:
                 later.append(token)
             elif hook := self._hook(token, node):

@@ -39,7 +39,7 @@ _ENDS: dict[str, Condition] = {
 _AFTER_INTERRUPT = {
     "rerun": "perform it again",
     "ask": "stop there and leave it to you",
-    "skip": "go on after it",
+    "skip": "leave it out, and go on",
     "probe": "ask its step_probe whether it was done",
 }
 

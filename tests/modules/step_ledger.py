@@ -50,6 +50,7 @@ HOOKS = {
     "ADVANCE": "step_advance",
     "EXIT": "step_exit",
 }
+LEFT_OUT = ("passed over", "left out")
 FATES = ("done", "failed", "broken off", "refused")
 DICE = st.randoms(use_true_random=True)
 """Hypothesis draws once for many events, not for each detail: that is many times faster."""
@@ -64,8 +65,8 @@ class Visit:
 
     Attributes:
         state: What is to be performed.
-        result: What is known of the hook of `state`: it came back "done" or "failed", or it is
-            "passed over" by a policy.
+        result: What is known of the hook of `state`: it came back "done" or "failed", it is
+            "passed over" since the probe said so, or "left out" by policy.
         calling: The hook that is in flight.
         done: The hooks that came back well in this visit.
         due: When the back-off is over, after which the hook is called again.
@@ -246,15 +247,19 @@ class Ledger(Generic[AnyVisit]):
         if visit.state == "JUMP":
             self._leave(name)
             return
+        stays_out = visit.result == "left out" and visit.state == "ENTER"
         visit.state = ORDER[ORDER.index(visit.state) + 1]
-        visit.result, visit.attempt, visit.lost = "", 1, False
+        visit.result = "left out" if stays_out else ""
+        visit.attempt, visit.lost = 1, False
 
     def _check_performed(self, name: str) -> None:
         """All that the present state takes has been done."""
         visit, hook = self.visits[name], self._hook_of(name)
         if hook:
-            assert visit.result in ("done", "passed over"), f"{hook} of {name} is left out"
+            assert visit.result in ("done", *LEFT_OUT), f"{hook} of {name} is left out"
             visit.done.append(hook)
+        elif visit.result == "left out":
+            assert visit.state == "EXECUTE"
         else:
             assert visit.result == ""
             self._check_may_go_on(name)
@@ -310,14 +315,14 @@ class Ledger(Generic[AnyVisit]):
         visit = self.visits[name]
         visit.lost, visit.undecided = policy == "probe", False
         if policy == "skip":
-            visit.result = "passed over"
+            visit.result = "left out"
         elif policy == "ask":
             self._ask(name)
 
     def _ask(self, name: str) -> None:
         self.visits[name].undecided = True
         self.asked.add(name)
-        self.pause.add("interrupted")
+        self.pause.add("asked")
 
     def _rests(self, reason: str) -> None:
         assert not self.in_flight()
@@ -325,8 +330,10 @@ class Ledger(Generic[AnyVisit]):
             self.visits[name].undecided = False
         kind, _, name = reason.replace("breakpoint at the ", "").partition(" ")
         match kind:
-            case "pause" | "interrupted":
+            case "pause":
                 assert kind in self.pause
+            case "interrupted":
+                assert self.pause & {"interrupted", "asked"}
             case "until":
                 assert name == self.limits.until
                 assert self.visits[name].state == "ENTER" != self.visits[name].found_at
@@ -356,6 +363,7 @@ class Ledger(Generic[AnyVisit]):
         """All that was active has been left, and the run stands at the entry of the node."""
         self.visits, self.jump, self.ending = {name: self.new_visit()}, "", False
         self.asked.clear()
+        self.pause.discard("asked")
 
     def in_flight(self) -> set[str]:
         return {name for name, visit in self.visits.items() if visit.calling}

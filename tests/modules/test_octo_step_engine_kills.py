@@ -126,6 +126,21 @@ def test_the_node_says_what_becomes_of_an_interrupted_step(
         assert len(events(instance, "interrupted")) == 1
 
 
+@pytest.mark.parametrize("state", ["ENTER", "EXECUTE"])
+def test_a_step_that_is_to_be_skipped_goes_on_to_advance(
+    make_library: MakeLibrary, instance: Path, state: str
+) -> None:
+    b = node_text("b", trace("step_execute"))
+    create_instance(instance, make_library({"a": hanging_node(state, on_interrupt="skip"), "b": b}))
+    killed_at(instance, "reached")
+    before = traced(instance)
+    done = run(instance)
+    assert done.returncode == 0, done.stdout + done.stderr
+    hooks = [line.split()[1] for line in traced(instance)[len(before) :]]
+    assert hooks == ["step_advance", "step_exit", "step_execute"]  # the last one is of b
+    assert stored(instance)["step_node_a"]["step_results_key_last_status"] == "SKIPPED"
+
+
 def test_a_kill_during_a_back_off_resumes_the_wait_and_the_count(
     make_library: MakeLibrary, instance: Path
 ) -> None:

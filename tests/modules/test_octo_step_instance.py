@@ -905,7 +905,11 @@ def test_status_of_a_running_engine_names_the_process(
 
 @pytest.mark.parametrize(
     ("policy", "words"),
-    [("rerun", "perform it again"), ("skip", "go on after it"), ("ask", "leave it to you")],
+    [
+        ("rerun", "perform it again"),
+        ("skip", "leave it out, and go on"),
+        ("ask", "leave it to you"),
+    ],
 )
 def test_status_after_a_kill_says_what_was_interrupted_and_what_run_will_do(
     octo: Octo, make_instance: MakeInstance, policy: str, words: str

@@ -1062,6 +1062,22 @@ def test_a_jump_leaves_the_breakpoint_behind_at_which_another_branch_has_come_to
     assert machine.done("left") == ["elsewhere.step_execute"]
 
 
+@pytest.mark.parametrize("policy", ["ask", "probe"])
+def test_a_jump_leaves_the_question_behind_what_becomes_of_an_interrupted_hook(policy: str) -> None:
+    what = graph(
+        node("start", ["left", "right"], hooks=CHOOSES),
+        node("left", hooks=["step_execute", "step_probe"], on_interrupt="probe"),
+        node("right", hooks=["step_execute", "step_probe"], on_interrupt=policy),
+        node("elsewhere"),
+    )
+    machine = reloaded(forked(what))
+    machine.start()
+    if policy == "probe":
+        machine.take(ProbeAnswered("right", None))
+    assert machine.take(JumpRequested("elsewhere")) == []
+    assert machine.take(ProbeAnswered("left", "done")) == ["elsewhere.step_execute"]
+
+
 def test_a_jump_to_an_unknown_node_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(IllegalMoveError, match="did you mean 'prepare'"):
         started(chain("prepare")).take(JumpRequested("prepair"))
@@ -1115,7 +1131,7 @@ def test_an_interrupted_hook_is_asked_about_and_called_again_by_the_next_run(hoo
 @pytest.mark.parametrize(
     ("hook", "then"),
     [
-        ("step_entry", "a.step_execute"),
+        ("step_entry", "a.step_advance"),  # without an entry there is nothing to execute
         ("step_execute", "a.step_advance"),
         ("step_advance", "a.step_advance"),  # without it there is no arrow
         ("step_exit", "success"),
@@ -1128,7 +1144,28 @@ def test_an_interrupted_hook_is_skipped_but_not_the_choice_of_an_arrow(
     assert machine.start() == [then]
     assert the_report(machine) == ("rerun" if hook == "step_advance" else "skip")
     skipped = [each["state"] for each in kinds(machine.said, "state") if each.get("skipped")]
-    assert len(skipped) == (hook != "step_advance")
+    assert (
+        skipped
+        == {
+            "step_entry": ["ENTER", "EXECUTE"],
+            "step_execute": ["EXECUTE"],
+            "step_advance": [],
+            "step_exit": ["EXIT"],
+        }[hook]
+    )
+    results = [each for each in machine.said if isinstance(each, SetResult)]
+    assert results == [SetResult("a", "SKIPPED")] * ("EXECUTE" in skipped)
+
+
+def test_a_skipped_retry_of_the_entry_leaves_no_attempt_to_what_follows() -> None:
+    what = chain("a", hooks=["step_entry", "step_advance"], on_interrupt="skip", max_retries=2)
+    machine = started(what)
+    machine.take(HookFailed("a", "no"), RetryDue("a"))
+    again = reloaded(machine)
+    assert again.start() == ["a.step_advance"]
+    attempts = [(each["state"], each["attempt"]) for each in kinds(again.said, "state")]
+    assert attempts == [("ENTER", 2), ("EXECUTE", 1)]
+    assert again.state.tokens["a"].attempt == 1
 
 
 @pytest.mark.parametrize(
