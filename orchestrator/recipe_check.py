@@ -59,9 +59,11 @@ class CheckedRecipe:
 
     @property
     def name(self) -> str:
-        """What the recipe calls itself, or else its file's name."""
+        """What the recipe calls itself, in one line, or else its file's name."""
         about = self.recipe and (self.recipe.metadata or self.recipe.test_meta)
-        return (about and (about.name or about.test_id)) or self.source.path.stem
+        named = (about.name, about.test_id) if about else ()
+        lines = (" ".join(name.split()) for name in named if name)
+        return next(filter(None, lines), self.source.path.stem)
 
     def sources(self) -> dict[str, Source]:
         """Each file that was read, by its absolute path."""

@@ -97,7 +97,7 @@ class CallChecks:
             return
         for name, value in variables.items():
             if not isinstance(value, (str, int, float)) or isinstance(value, bool):
-                what = f"env {name} must be text, and is {kind_of(value)}"
+                what = f"env {name!r} must be text, and is {kind_of(value)}"
                 self._tell(step, ("args", "env", name), what, "put it in quotes")
 
     # --- nodes of step libraries ------------------------------------------------------------------

@@ -62,11 +62,13 @@ class Choices:
             UsageError: A name is none of a step, or no step is left.
         """
         nodes = compiled["step_node_graph_dict"]
-        for option, names in self._names().items():
-            for name in names:
-                if name not in nodes:
-                    hint = did_you_mean(name, nodes)
-                    raise UsageError(f"{option}: the recipe has no step {name!r}", hint=hint)
+        if wrong := [
+            _no_step(option, name, nodes)
+            for option, names in self._names().items()
+            for name in names
+            if name not in nodes
+        ]:
+            raise UsageError("\n".join(wrong))
         performed, policy = self._performed(compiled), self._policy()
         chosen = {}
         for name, node in nodes.items():
@@ -101,6 +103,24 @@ class Choices:
         """What is chosen of how steps are tried, by keys of nodes."""
         given = self.given()
         return {key: given[name] for name, key in _POLICY.items() if name in given}
+
+
+def _no_step(option: str, name: str, steps: Collection[str]) -> str:
+    """The error for a name that is none of a step."""
+    is_list = option != "--from-step"
+    hint = (is_list and _in_quotes(option, name, steps)) or did_you_mean(name, steps)
+    return str(UsageError(f"{option}: the recipe has no step {name!r}", hint=hint))
+
+
+def _in_quotes(option: str, part: str, steps: Collection[str]) -> str:
+    """How to name a step that has this part of its name between commas; empty if there is none."""
+    from shlex import join  # only a mistake pays for it
+
+    for step in steps:
+        if "," in step and part in map(str.strip, step.split(",")):
+            quoted = '"{}"'.format(step.replace('"', '""'))
+            return f"a name with a comma needs quotes of its own: {join([option, quoted])}"
+    return ""
 
 
 def steps_from(compiled: Mapping[str, Any], step: str) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -87,6 +88,19 @@ def refuse_null(value: Any) -> Any:
     return value
 
 
+_UNPRINTABLE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]")
+"""What may command a terminal; ends of lines and tabs do no harm."""
+
+
+def _check_shown(value: Any) -> Any:
+    """A text that people are shown."""
+    _one_of(str).check(value)
+    if found := _UNPRINTABLE.search(value):
+        what = f"has a character that can't be shown, U+{ord(found[0]):04X}"
+        raise _wrong(what, "take it away")
+    return value
+
+
 def _check_names(value: Any) -> list[str]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list):
@@ -112,9 +126,9 @@ def _check_on_error(value: Any) -> Any:
 
 _name_schema = {"type": "string"}
 Name = Annotated[str, _one_of(str)]
-Text = Annotated[str | None, _one_of(str)]
+Text = Annotated[str | None, _Kind(_check_shown, type="string")]
 _WRITTEN = ["string", "number", "boolean", "null"]
-Written = Annotated[str | None, _Kind(_one_of(str).check, type=_WRITTEN)]
+Written = Annotated[str | None, _Kind(_check_shown, type=_WRITTEN)]
 """Text as it is written, also where it looks like a number (see `Metadata`)."""
 Flag = Annotated[bool, _one_of(bool)]
 Whole = Annotated[int | None, _one_of(int)]

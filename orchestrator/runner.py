@@ -171,8 +171,14 @@ def _view_options(parser: Parser) -> None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
+    import csv  # names with commas are in quotes, as in such files
+
+    try:
+        [row] = csv.reader([text], skipinitialspace=True, strict=True)
+    except csv.Error:
+        row = []
+    names = tuple(name.strip() for name in row)
+    if not names or not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas in between")
     return names
 

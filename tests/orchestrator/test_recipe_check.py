@@ -70,6 +70,11 @@ MISTAKES = [
     (f"{OTHER}\nformat: 2", "2:1", "format is 2, and this program reads format 1", "newer"),
     (f"{OTHER}\nmetadata: [x]", "2:1", "metadata must be a mapping, and is a list", ""),
     (f"{OTHER}\nmetadata: {{name: [x]}}", "2:12", "metadata: name must be text, and is a", ""),
+    (
+        f'{OTHER}\nmetadata: {{name: "a\\e[2J"}}',
+        *("2:12", "name has a character that can't be shown, U+001B", "take it away"),
+    ),
+    (f'{OTHER}\ninputs: {{n: {{description: "\\b"}}}}', "2:14", "can't be shown, U+0008", ""),
     (f"{OTHER}\ndefaults: {{timeot: 1}}", "2:12", "no key 'timeot'", "did you mean 'timeout'?"),
     (f"{OTHER}\ndefaults: {{on_error: {{go_to: b}}}}", "2:23", "goes to 'b'", "there are: a"),
     (f"{OTHER}\ndefaults: {{executor: thread}}", "2:12", "one of serial", "mean 'threads'?"),
@@ -233,7 +238,7 @@ steps:
     ("steps: [{name: a, type: shell, command: ls, args: {evn: {}}}]", "1:52", "'evn'", "env"),
     (
         "steps: [{name: a, type: shell, command: ls, args: {env: {A: true}}}]",
-        *("1:58", "env A must be text, and is true", "put it in quotes"),
+        *("1:58", "env 'A' must be text, and is true", "put it in quotes"),
     ),
     (
         "steps: [{name: a, type: shell, command: ls, args: {command: ls}}]",
@@ -362,6 +367,22 @@ def test_a_problem_is_told_in_the_file_that_was_given(check: CheckText) -> None:
     check.write("steps: 5")
     for shown in ("r.yaml", "./r.yaml", str(check.directory / "r.yaml")):
         assert check_recipe(shown).problems[0].file == shown
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ("{name: two words, test_id: x}", "two words"),
+        ("\n  name: |\n    two\n    words\n", "two words"),
+        ("{name: ' ', test_id: T-7}", "T-7"),
+        ("{name: ''}", "r"),
+        ("{author: ada}", "r"),
+    ],
+)
+def test_the_name_of_a_recipe_is_one_line(check: CheckText, metadata: str, name: str) -> None:
+    checked = check(f"{OTHER}\nmetadata: {metadata}")
+    assert checked.problems == []
+    assert checked.name == name
 
 
 def test_of_many_circles_ten_are_told(check: CheckText) -> None:

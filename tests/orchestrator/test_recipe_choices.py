@@ -99,3 +99,23 @@ def test_steps_from_one_on_are_those_that_any_arrow_leads_to() -> None:
     recipe = compiled({"a": [], "b": ["a"], "way_out": [], "after": ["way_out"], "other": []})
     recipe["step_arrow_graph_dict"]["b"]["on_error"] = {"arrow_step_name_string": "way_out"}
     assert steps_from(recipe, "b") == {"b", "way_out", "after"}
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (Choices(only=("b",)), "--only: the recipe has no step 'b'\n  did you mean 'bb'?"),
+        (
+            Choices(only=("x", "y"), skip=("e",)),
+            "--only: the recipe has no step 'x'\n"
+            '  a name with a comma needs quotes of its own: --only \'"x, ""y"""\'\n'
+            "--only: the recipe has no step 'y'\n  there are: a, bb, x, \"y\"\n"
+            "--skip: the recipe has no step 'e'\n  there are: a, bb, x, \"y\"",
+        ),
+        (Choices(from_step="x"), "--from-step: the recipe has no step 'x'\n  there are: a, bb"),
+    ],
+)
+def test_all_names_that_are_none_of_a_step_are_told(choices: Choices, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        choices.apply(compiled({"a": [], "bb": [], 'x, "y"': []}))
+    assert str(error.value).startswith(message)

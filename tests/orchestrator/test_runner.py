@@ -109,6 +109,8 @@ def test_a_failure_is_told_with_its_place_and_ends_with_1(place: Place) -> None:
         (["r.yaml", "--from-step", "dd"], "--from-step: the recipe has no step 'dd'"),
         (["r.yaml", "--only", "a", "--skip", "a"], "no step is left"),
         (["r.yaml", "--executor", "thread"], "did you mean 'threads'"),
+        (["r.yaml", "--only", '"a'], "is no list of names with commas in between"),
+        (["r.yaml", "--only", ""], "is no list of names with commas in between"),
         (["r.yaml", "--workers", "0"], "'0' is no whole number above 0"),
         (["r.yaml", "--step-timeout", "-1"], "'-1' is not a number of seconds above 0"),
         (["r.yaml", "--max-retries", "x"], "'x' is no whole number, 0 or more"),
@@ -238,6 +240,14 @@ def test_the_chosen_steps_are_performed_and_no_others(
     assert set(place.log()) == performed
     statuses = {name: step["status"] for name, step in result_of(ended)["steps"].items()}
     assert {name for name, status in statuses.items() if status == "completed"} == performed
+
+
+def test_a_name_with_commas_is_given_in_quotes(place: Place) -> None:
+    place.recipe(note("'a, b'"), note("a"), note("b"))
+    for words, performed in (("a, b", {"a", "b"}), ('"a, b",b', {"a, b", "b"})):
+        ended = place.run("r.yaml", "--dry-run", "--json-output", "--only", words)
+        assert ended.returncode == 0, ended.stderr
+        assert {name for level in result_of(ended)["levels"] for name in level} == performed
 
 
 def test_finally_steps_come_with_from_step_and_not_with_only(place: Place) -> None:
