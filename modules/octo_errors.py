@@ -137,8 +137,10 @@ class GraphRenderError(OctoError):
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """The hint for a misspelt name: `did you mean 'x'?`, or the few names there are, or nothing."""
     names = [str(name) for name in candidates]
-    few = f"there are: {', '.join(names)}" if 0 < len(names) <= 12 else ""
-    return nearest_hint(word, names) or few
+    if (near := nearest_hint(word, names)) or not 0 < len(names) <= 12:
+        return near
+    shown = (name if name.isprintable() else repr(name) for name in names)
+    return f"there are: {', '.join(shown)}"
 
 
 def nearest_hint(word: str, candidates: Iterable[str]) -> str:

@@ -59,5 +59,6 @@ def test_names_that_are_equally_near_are_all_proposed() -> None:
 
 def test_without_a_near_name_the_few_there_are_are_listed() -> None:
     assert did_you_mean("xyz", ["one", "two"]) == "there are: one, two"
+    assert did_you_mean("xyz", ["one", "\x1b[2J"]) == r"there are: one, '\x1b[2J'"
     assert did_you_mean("xyz", [f"name {n}" for n in range(13)]) == ""
     assert did_you_mean("xyz", []) == ""
