@@ -35,7 +35,7 @@ from pathlib import Path
 import pytest
 
 import draw_diagrams
-from octo_instance_dir import REQUESTS
+from octo_instance_dir import REQUESTS, InstanceDir
 from octo_instance_setup import create_instance
 from octo_parameter_schema import DEFAULT_PARAMETERS, END_PENDING, JUMP_PENDING
 from octo_step_engine import StepEngine
@@ -341,6 +341,26 @@ def test_the_reference_tells_every_event_and_history_has_words_for_it() -> None:
 
 # --- the reference of files and keys --------------------------------------------------------------
 
+INNER = """\
+steps: [{name: say, type: shell, command: echo}]
+"""
+OUTER = """\
+inputs: {size: 2}
+steps:
+  - {name: inner, type: recipe, recipe: inner.yaml}
+  - {name: keep, module: tasks, function: keep}
+  - name: each
+    module: operator
+    function: truediv
+    args: [1, "{{ item }}"]
+    foreach: "{{ range(inputs.size) }}"
+    depends_on: [inner, keep]
+"""
+TASKS = """\
+def keep(context):
+    context.set("kept", True)
+"""
+
 
 def told_in_files_page() -> set[str]:
     """The words in code font on the page about files and keys."""
@@ -366,3 +386,21 @@ def test_the_reference_tells_every_file_and_key_of_a_run(tmp_path: Path) -> None
     names = {f"{name}/" if (instance.path / name).is_dir() else name for name in files}
     told = told_in_files_page()
     assert (names | node | data["global_parameters"].keys()) - told == set()
+
+
+def test_the_reference_tells_every_file_and_key_of_a_run_of_a_recipe(tmp_path: Path) -> None:
+    for name, text in {"outer.yaml": OUTER, "inner.yaml": INNER, "tasks.py": TASKS}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    run = [sys.executable, PROJECT / "orchestrator" / "runner.py", "outer.yaml"]
+    for options in ((), ("--resume", "--skip", "keep")):  # its item 0 divides by it
+        assert subprocess.run([*run, *options], cwd=tmp_path, check=False).returncode == 1
+    place = tmp_path / "step_instances" / "outer"
+    data = InstanceDir(place).parameters.read()
+    groups = ("global_parameters", "recipe", "run_progress", "inner", "each")
+    keys = {key for group in groups for key in data[group]}
+    keys |= {key for record in data["active_steps"].values() for key in record}
+    assert {"failed", "items_done", "item_results", "result", "left_out_done_bits"} <= keys
+    names = {f"{file.name}/" if file.is_dir() else file.name for file in place.iterdir()}
+    names = {re.sub(r"\.[0-9a-f]{16}\.", ".HASH.", name) for name in names}
+    assert {"nested/", ".octo_step_engine_recipe.HASH.json"} <= names
+    assert (names | keys) - told_in_files_page() == set()
