@@ -25,7 +25,7 @@ from octo_step_machine import HALVES
 from octo_step_output import file_stem
 from octo_step_states import RunState, Token, leads_to
 from orchestrator.recipe_choices import Choices, steps_from
-from orchestrator.recipe_inputs import required, resolve_inputs
+from orchestrator.recipe_inputs import input_mistake, required, resolve_inputs
 from orchestrator.recipe_pin import PIN_FILES, PinnedRecipe, pin_recipe
 from orchestrator.recipe_program import (
     LEFT_OUT_ITEMS_KEY,
@@ -318,19 +318,31 @@ def continuation(
 
 
 def _inputs_again(pinned: PinnedRecipe, before: Inputs, given: Given) -> Inputs:
-    """The inputs of a run that goes on: those it had, and what is given now."""
+    """The inputs of a run that goes on: those it had, and what is given now.
+
+    Another value than it had can be given only where the recipe has changed, and takes the old one
+    no more; there it must be.
+    """
     specs = pinned.compiled["inputs"]
     known = {name: value for name, value in before.values.items() if name in specs}
     had = dict(specs)
     had |= {name: {**specs[name], "default": known[name], "env": None} for name in known}
     had |= {name: required(specs[name]) for name in before.missing if name in specs}
     values = resolve_inputs(had, given.values, given.files)
+    unfit = {}
     for name, value in known.items():
-        if values[name] != value and not specs[name].get("secret"):
+        if mistake := input_mistake(specs[name], value):
+            if values[name] is value:  # what is given now has been found to fit
+                unfit[name] = f"input {name!r} of this run {mistake}, as the recipe is now"
+        elif values[name] != value and not specs[name].get("secret"):
             raise UsageError(
                 f"input {name!r} of this run is {value!r}, and now given as {values[name]!r}",
                 hint="leave it out, or begin a new run: without --resume",
             )
+    if unfit:
+        given_now = " ".join(f"--set {name}=..." for name in unfit)
+        hint = f"give a value that fits: {given_now}\nor begin a new run: without --resume"
+        raise UsageError("\n".join(unfit.values()), hint=hint)
     return Inputs(values)
 
 

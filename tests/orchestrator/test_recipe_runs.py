@@ -394,6 +394,33 @@ def test_inputs_stay_as_they_were_given(place: Place) -> None:
     assert place.log() == ["me", "me"]
 
 
+@pytest.mark.parametrize(
+    ("now", "told", "fits"),
+    [
+        ("{type: integer}", "must be a whole number, and is text", "n=4"),
+        ("{type: string, choices: [four, five]}", "must be one of 'four', 'five'", "n=four"),
+        ("{type: boolean}", "must be true or false, and is text", "n=true"),
+    ],
+)
+def test_an_input_that_fits_the_changed_recipe_no_more_is_to_be_given_again(
+    place: Place, now: str, told: str, fits: str
+) -> None:
+    step = work("a", "until", "there", "{{ inputs.n }}")
+    place.recipe(step, head="inputs: {n: {type: string}}")
+    assert place.run("r.yaml", "--set", "n=3").returncode == 1
+    place.recipe(step, head=f"inputs: {{n: {now}}}")
+    place.write("there", "")
+    accepting = ("r.yaml", "--resume", "--accept-changes")
+    refused = place.run(*accepting)
+    assert refused.returncode == 2 and told in refused.stderr, refused.stderr
+    assert "--set n=" in refused.stderr
+    assert place.log() == ["3"]
+    ended = place.run(*accepting, "--set", fits)
+    assert ended.returncode == 0, ended.stderr
+    assert place.run("r.yaml", "--resume", "--set", fits).returncode == 0
+    assert [word.lower() for word in place.log()] == ["3", fits[2:]]
+
+
 # --- at the end -----------------------------------------------------------------------------------
 
 
