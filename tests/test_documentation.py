@@ -391,7 +391,7 @@ def test_the_reference_tells_every_file_and_key_of_a_run(tmp_path: Path) -> None
 def test_the_reference_tells_every_file_and_key_of_a_run_of_a_recipe(tmp_path: Path) -> None:
     for name, text in {"outer.yaml": OUTER, "inner.yaml": INNER, "tasks.py": TASKS}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    run = [sys.executable, PROJECT / "orchestrator" / "runner.py", "outer.yaml"]
+    run = [sys.executable, str(PROJECT / "orchestrator" / "runner.py"), "outer.yaml"]
     for options in ((), ("--resume", "--skip", "keep")):  # its item 0 divides by it
         assert subprocess.run([*run, *options], cwd=tmp_path, check=False).returncode == 1
     place = tmp_path / "step_instances" / "outer"
