@@ -15,6 +15,7 @@ from typing import Any
 from octo_atomic_file import read_file, replace_file
 from octo_errors import InstanceError
 from octo_instance_dir import InstanceDir
+from octo_lock import FileLock
 from octo_lock_json import speed_up
 from octo_parameter_schema import (
     ARMED_KEY,
@@ -26,7 +27,7 @@ from octo_parameter_schema import (
     PARAMETER_FILE_NAME,
     REVISION_KEY,
 )
-from octo_parameter_store import parameter_file
+from octo_parameter_store import chosen_timeout, parameter_file
 from octo_step_lib import Problem
 from octo_step_program import LibraryProgram, Program, load_program
 from octo_typed_commands import INSTANCE_PROGRAM, PARAMETERS_PROGRAM, parameters_command
@@ -178,23 +179,36 @@ def _make_directory(target: Path, program: Program) -> None:
         )
         with parameters.transaction() as data:
             data.update(initial)
-        if not target.exists():
+        if target.exists():
+            _move_in(building, target)
+        else:
             building.rename(target)
-            return
-        # The user's own directory stays as it is; the parameter file, which makes it an instance,
-        # comes last.
-        (building / LOCK_FILE_NAME).unlink()
-        names = sorted(file.name for file in building.iterdir() if file.name != PARAMETER_FILE_NAME)
-        names.append(PARAMETER_FILE_NAME)
-        clash = [name for name in names if _is_in_the_way(target / name, building / name)]
-        _free_place(target)
-        if clash:
-            raise InstanceError(f"{target} has a file {clash[0]} already", hint="move it away")
-        for name in names:
-            (building / name).rename(target / name)
     finally:
         with suppress(OSError):  # not all are ignored by that
             shutil.rmtree(building, ignore_errors=True)
+
+
+def _move_in(building: Path, target: Path) -> None:
+    """Move what was built into the user's own directory, which stays as it is besides.
+
+    The parameter file, which makes it an instance, comes last. Whoever else makes an instance
+    there, or only that file, waits until then.
+    """
+    (building / LOCK_FILE_NAME).unlink()
+    names = sorted(file.name for file in building.iterdir() if file.name != PARAMETER_FILE_NAME)
+    names.append(PARAMETER_FILE_NAME)
+    with FileLock(target / LOCK_FILE_NAME, chosen_timeout(None)) as lock:
+        try:
+            _free_place(target)
+            for name in names:
+                if _is_in_the_way(target / name, building / name):
+                    raise InstanceError(f"{target} has a file {name} already", hint="move it away")
+            for name in names:
+                (building / name).rename(target / name)
+        except (OSError, InstanceError):
+            if not os.path.lexists(target / PARAMETER_FILE_NAME):
+                Path(lock.path).unlink(missing_ok=True)
+            raise
 
 
 def _is_of_other_process(building: Path) -> bool:

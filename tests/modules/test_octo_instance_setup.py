@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import octo_instance_setup
 from octo_errors import InstanceError
 from octo_instance_setup import create_instance, make_instance, reset_instance
 from octo_parameter_schema import LOCK_FILE_NAME, PARAMETER_FILE_NAME
 from octo_step_engine_parameters import octo_step_engine_parameters, open_parameters
 from octo_step_program import LibraryProgram
+from octo_typed_commands import INSTANCE_PROGRAM
 from tests.modules.engine_support import node_text, stored
 from tests.support import PROJECT, MakeLibrary
 
@@ -43,6 +45,47 @@ def test_who_comes_second_is_told_that_there_is_an_instance_already(
         make_instance(place, program)
     assert stored(place)["global_parameters"]["step_engine_state"] == "INACTIVE"
     assert not list(tmp_path.glob(".i.*"))
+
+
+def test_of_several_that_move_into_one_directory_the_first_wins(
+    make_library: MakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, library = tmp_path / "i", make_library({"a": node_text("a")})
+    place.mkdir()
+    is_in_the_way = octo_instance_setup._is_in_the_way
+    others: list[subprocess.Popen[str]] = []
+
+    def create(**variables: str) -> subprocess.Popen[str]:
+        script = PROJECT / "modules" / "octo_step_instance.py"
+        return subprocess.Popen(
+            [sys.executable, script, "create", place, "--library", library],
+            env={**os.environ, **variables},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def others_come(there: Path, ours: Path) -> bool:
+        if not others:
+            others.extend([create(OCTO_LOCK_TIMEOUT="0"), create()])
+            assert "still locked by" in others[0].communicate()[1]
+        return is_in_the_way(there, ours)
+
+    monkeypatch.setattr(octo_instance_setup, "_is_in_the_way", others_come)
+    create_instance(place, library)
+    assert "is an instance already" in others[1].communicate()[1]
+    assert [each.returncode for each in others] == [1, 2]
+    assert not list(tmp_path.glob(".i.*"))
+
+
+def test_a_file_in_the_way_is_named_and_nothing_else_is_there_after_it(
+    make_library: MakeLibrary, tmp_path: Path
+) -> None:
+    in_the_way = tmp_path / INSTANCE_PROGRAM
+    in_the_way.write_text("mine")
+    with pytest.raises(InstanceError, match=f"has a file {INSTANCE_PROGRAM} already"):
+        create_instance(tmp_path, make_library({"a": node_text("a")}))
+    assert in_the_way.read_text() == "mine"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_parameter_file_alone_is_told_from_an_instance_and_is_kept(
