@@ -119,7 +119,7 @@ class LockedJsonFile:
         try:
             fill_missing(groups, wanted)
         except JsonValueError as error:
-            raise self._bad_value(error) from error
+            raise self._bad_value(error) from None
         return groups
 
     def look(self) -> Groups:
@@ -374,6 +374,7 @@ class LockedJsonFile:
         )
 
     def _bad_value(self, error: JsonValueError) -> ParameterValueError:
+        """What to raise in place of `error`, and `from None`, since it says all of it."""
         names = [f"group {error.path[0]!r}"] if error.path else []
         if len(error.path) > 1:
             names.append(f"key {error.path[1]!r}")
@@ -444,7 +445,7 @@ class Transaction:
         try:
             fill_missing(groups, self._defaults)
         except JsonValueError as error:
-            raise self._file._bad_value(error) from error
+            raise self._file._bad_value(error) from None
         file = self._file
         if file._may_change is not None:
             file._may_change(groups, file.path)
@@ -486,7 +487,7 @@ class Transaction:
             group[key] = self._count + 1
             groups.write_group(name)
         except JsonValueError as error:
-            raise self._file._bad_value(error) from error
+            raise self._file._bad_value(error) from None
         return groups.text()
 
     def _bad_count(self, value: object) -> ParameterValueError:

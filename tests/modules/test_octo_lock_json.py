@@ -201,6 +201,7 @@ def test_a_value_that_json_cannot_hold_is_named_and_nothing_is_written(
     assert place in str(caught.value)
     assert str(here / "state.json") in str(caught.value)
     assert (here / "state.json").read_bytes() == before
+    assert caught.value.__suppress_context__, "a traceback would tell the encoder's frames first"
     with pytest.raises(ParameterValueError, match="group must be a dict"):
         file.read({"x": 1})  # type: ignore[dict-item]
 
