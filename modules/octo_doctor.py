@@ -5,6 +5,7 @@ Nothing that was there is changed, nothing of the user's code is imported.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -19,6 +20,7 @@ from octo_directory_trials import (
     FileSystem,
     Finding,
     Guarantee,
+    Verdict,
     file_system_of,
     guarantees_of,
     try_directory,
@@ -28,7 +30,7 @@ from octo_instance_dir import InstanceDir, last_runner, runner_of
 from octo_json_groups import GroupsText
 from octo_json_strict import JsonTextError
 from octo_library_pin import PIN_FILE_NAME, changed_files
-from octo_lock import FileLock
+from octo_lock import FileLock, is_locked
 from octo_parameter_schema import (
     FORMAT_KEY,
     GLOBAL_GROUP,
@@ -114,10 +116,15 @@ def _look_at_locks(path: Path, report: Report) -> None:
         runner = runner_of(path)
         report.run_lock = None if runner is None else Holder(**runner._asdict())
         report.locks.append(_run_lock(path, report.run_lock))
-        report.parameter_lock = _holder_of(path / LOCK_FILE_NAME, report.run_lock)
-        report.locks.append(_parameter_lock(report.parameter_lock))
+        report.locks.append(_look_at_parameter_lock(path / LOCK_FILE_NAME, report))
     except LockFileError as error:
-        report.locks.append(Finding("locks", "wrong", error.message, error.hint))
+        verdict: Verdict = "note" if _is_forbidden(error) else "wrong"
+        report.locks.append(Finding("locks", verdict, error.message, error.hint))
+
+
+def _is_forbidden(error: LockFileError) -> bool:
+    """Is it that this user, or nobody, may write there, and no fault of the lock file?"""
+    return error.details.get("errno") in (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def _run_lock(path: Path, holder: Holder | None) -> Finding:
@@ -130,6 +137,19 @@ def _run_lock(path: Path, holder: Holder | None) -> Finding:
         hint = "look there whether it still runs; if not, `run` here goes on"
         return Finding("run lock", "wrong", f"free, but an engine was started: {last}", hint)
     return Finding("run lock", "note", f"free; the engine was killed: {last}", "`run` goes on")
+
+
+def _look_at_parameter_lock(lock_file: Path, report: Report) -> Finding:
+    try:
+        report.parameter_lock = _holder_of(lock_file, report.run_lock)
+    except LockFileError as error:
+        if not _is_forbidden(error):
+            raise
+        if not is_locked(lock_file):
+            return Finding("parameter lock", "ok", "free")
+        hint = "who may write here can find out who holds it, and whether for too long"
+        return Finding("parameter lock", "note", "held at this moment", hint)
+    return _parameter_lock(report.parameter_lock)
 
 
 def _parameter_lock(holder: Holder | None) -> Finding:

@@ -318,14 +318,19 @@ def test_every_flipped_bit_of_an_event_log_is_told_or_leaves_an_order_without_a_
 BAD_LINES = {
     **{name: BAD[name] for name in ("NULs", "a byte order mark", "UTF-16", "UTF-32", "binary")},
     "nothing": b"",
-    "a number twice": b'{"ts":"","run_id":"","seq":1,"event":"a"}\n' * 2,
-    "a key twice": b'{"ts":"","run_id":"","seq":1,"seq":2,"event":"a"}\n' * 2,
-    "a deep one": b'{"ts":"","run_id":"","seq":1,"event":' + b"[" * 1025 + b"]" * 1025 + b"}\n",
+    "a number twice": b'{"ts":"2026-03-01T09:30:12Z","run_id":"","seq":1,"event":"a"}\n' * 2,
+    "a key twice": b'{"ts":"2026-03-01T09:30:12Z","run_id":"","seq":1,"seq":2,"event":"a"}\n' * 2,
+    "a deep one": b'{"ts":"2026-03-01T09:30:12Z","run_id":"","seq":1,"event":'
+    + b"[" * 1025
+    + b"]" * 1025
+    + b"}\n",
     "open brackets": b"[" * 1_000_000 + b"\n",
-    "a large number": b'{"ts":"","run_id":"","seq":' + b"9" * 5000 + b',"event":"a"}\n',
+    "a large number": b'{"ts":"2026-03-01T09:30:12Z","run_id":"","seq":'
+    + b"9" * 5000
+    + b',"event":"a"}\n',
     "a wrong kind": b'{"ts":1,"run_id":2,"seq":3.5,"event":[]}\n',
     "other kinds": b'{"ts":1,"run_id":[],"seq":1,"event":{},"node":3,"state":[],"error":7}\n',
-    "a lone surrogate": b'{"ts":"","run_id":"","seq":1,"event":"\\ud800"}\n',
+    "a lone surrogate": b'{"ts":"2026-03-01T09:30:12Z","run_id":"","seq":1,"event":"\\ud800"}\n',
 }
 
 

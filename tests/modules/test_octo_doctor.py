@@ -19,11 +19,13 @@ import pytest
 
 import octo_directory_trials
 import octo_doctor
+import octo_instance_dir
 from octo_directory_trials import FileSystem, Finding, file_system_of, guarantees_of
 from octo_doctor import Report, examine, report_lines
-from octo_errors import InstanceError
+from octo_errors import InstanceError, LockFileError
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
+from octo_lock import FileLock
 from octo_step_engine import StepEngine
 from tests.modules.engine_support import node_text
 from tests.support import PROJECT, Command, MakeLibrary
@@ -272,6 +274,29 @@ def test_who_does_not_let_go_of_the_parameter_lock_is_named(
     assert examine(instance).wrong == []
 
 
+def test_who_may_only_read_is_told_as_much_as_a_look_at_the_parameter_lock_tells(
+    instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(lock: FileLock, timeout: float | None = None) -> None:
+        raise LockFileError("no", path=lock.path, errno=errno.EACCES)
+
+    monkeypatch.setattr(FileLock, "acquire", forbid)
+    with holder_of(instance / PARAMETER_LOCK):
+        finding = found(examine(instance), "parameter lock")
+    assert (finding.verdict, finding.text) == ("note", "held at this moment")
+    assert found(examine(instance), "parameter lock") == Finding("parameter lock", "ok", "free")
+
+
+def test_a_lock_file_that_may_not_even_be_looked_at_is_no_fault(
+    instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(path: Path) -> bool:
+        raise LockFileError(f"{path}: no", hint="get the right", path=path, errno=errno.EACCES)
+
+    monkeypatch.setattr(octo_instance_dir, "is_locked", forbid)
+    assert found(examine(instance), "locks").verdict == "note"
+
+
 @pytest.mark.parametrize(("host", "verdict"), [("", "note"), ("elsewhere", "wrong")])
 def test_an_engine_that_did_not_end_by_itself_is_named(
     instance: Path, host: str, verdict: str
@@ -314,7 +339,9 @@ def lose_library(instance: Path) -> None:
 
 
 NEWER = '{"global_parameters": {"instance_format": 99}}'
-GAP = '{"ts":"","run_id":"","seq":1,"event":"a"}\n{"ts":"","run_id":"","seq":3,"event":"b"}\n'
+GAP = "".join(
+    f'{{"ts":"2026-03-01T09:30:12Z","run_id":"","seq":{seq},"event":"a"}}\n' for seq in (1, 3)
+)
 PIN = ".octo_step_engine_library.json"
 
 
