@@ -16,6 +16,7 @@ from typing import Any
 
 from octo_json_strict import JsonValueError, dump_value
 from octo_parameter_schema import ACTIVE_GROUP, ARRIVALS_GROUP, GLOBAL_GROUP, PROGRESS_GROUP
+from octo_signature import signature_of
 from octo_step_problem import Problem, Reporter, shown
 
 HOOKS = (
@@ -176,7 +177,7 @@ def _wrong_call(member: object, *arguments: str) -> str:
     if not callable(function):
         return f"must be a method, and is {shown(member)}"
     try:
-        inspect.signature(function).bind(*bound, *arguments)
+        signature_of(function).bind(*bound, *arguments)
     except TypeError as error:
         return f"can't be called as self.method({', '.join(arguments)}): {error}"
     except ValueError:

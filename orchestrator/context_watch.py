@@ -10,7 +10,6 @@ is subscribed. So the newest value always arrives; values in between may be left
 from __future__ import annotations
 
 import fnmatch
-import inspect
 import logging
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 from octo_errors import OctoError, UsageError
 from octo_parameter_store import same_value
+from octo_signature import signature_of
 
 LOOK_EVERY: Final = 0.05  # seconds
 _STAMPS_DIFFER_AFTER: Final = 0.1  # seconds: two writes within a clock tick may look like one
@@ -166,7 +166,7 @@ def _arguments_of(callback: Callable[..., object]) -> int:
     """How many of key, value and who it takes."""
     if callable(callback):
         try:
-            signature = inspect.signature(callback)
+            signature = signature_of(callback)
         except ValueError:  # a built-in that doesn't say
             return 2
         for count in (3, 2):

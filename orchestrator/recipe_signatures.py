@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from inspect import Parameter as P
 from typing import Any
 
+from octo_signature import signature_of
+
 __all__ = ["Outline", "Target", "target_of"]
 
 
@@ -50,7 +52,7 @@ def target_of(value: object) -> Target:
     if isinstance(value, type) and callable(getattr(value, "run", None)):
         return Target(is_scriptlet=True)
     try:
-        return Target(signature=inspect.signature(value))
+        return Target(signature=signature_of(value))
     except (ValueError, TypeError):
         return UNKNOWN
 

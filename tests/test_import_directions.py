@@ -25,6 +25,7 @@ ARROWS = {
     "octo_spare_file": "",
     "octo_atomic_file": "octo_spare_file",
     "octo_parameter_schema": "",
+    "octo_signature": "",
     "octo_step_problem": "",
     "octo_typed_commands": "",
     "octo_launcher": "",
@@ -40,7 +41,8 @@ ARROWS = {
     "stepnode_baseclass": "octo_step_engine_parameters",
     # libraries, and the pure core
     "octo_step_import": "octo_errors",
-    "octo_step_declaration": "octo_json_strict octo_parameter_schema octo_step_problem",
+    "octo_step_declaration": "octo_json_strict octo_parameter_schema octo_signature"
+    " octo_step_problem",
     "octo_step_lib": "octo_step_declaration octo_step_import",
     "octo_step_keys": "octo_errors octo_step_problem",
     "octo_step_graph": "",
@@ -178,6 +180,7 @@ LATE = {
 """They import some of the project inside functions, to start without it. Nobody else may."""
 
 THIRD_PARTY_HOMES = {
+    "annotationlib": "octo_signature",  # Python's own, from 3.14 on
     "argparse_manpage": "make_man_pages",
     "fasteners": "octo_lock",
     "graphviz": "octo_graph_steps",

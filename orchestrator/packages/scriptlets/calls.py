@@ -7,13 +7,13 @@ gets the parameters that nothing else takes, unless the whole dict is passed as 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from inspect import Parameter as P
 from typing import Any, Final
 
 from octo_errors import ScriptletError, did_you_mean
+from octo_signature import signature_of
 
 ROLES: Final = {
     "context": "context",
@@ -144,7 +144,7 @@ def parameters_of(function: Callable[..., Any]) -> tuple[P, ...]:
 @lru_cache(maxsize=1024)
 def _parameters(function: Callable[..., Any]) -> tuple[P, ...]:
     try:
-        return tuple(inspect.signature(function).parameters.values())
+        return tuple(signature_of(function).parameters.values())
     except (ValueError, TypeError):
         return ()
 
@@ -181,6 +181,7 @@ def _fill(
 def _is_context(annotation: Any) -> bool:
     if annotation is P.empty:
         return False
+    annotation = getattr(annotation, "__forward_arg__", annotation)
     if not isinstance(annotation, str):
         return getattr(annotation, "__module__", "") == "orchestrator.context"
     plain = (

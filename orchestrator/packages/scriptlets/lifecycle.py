@@ -20,6 +20,7 @@ from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
 from octo_errors import ScriptletError
+from octo_signature import signature_of
 from scriptlets.base import BaseScriptlet
 from scriptlets.calls import Arguments, arguments_for, refuse_call, wants_context
 from scriptlets.parameters import check_parameters, name_of
@@ -101,7 +102,7 @@ def check_call(target: Any, args: Mapping[str, Any]) -> None:
         _for_init(target, {"context": None, "params": params}, params)
         return
     try:
-        inspect.signature(target)
+        signature_of(target)
     except (ValueError, TypeError):  # a built-in that doesn't say
         return
     made = arguments_for(target, {"context": None} if wants_context(target) else {}, args)

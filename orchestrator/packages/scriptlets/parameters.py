@@ -122,8 +122,8 @@ def type_name(kind: Any) -> str:
     """A type as people write it."""
     if isinstance(kind, tuple):
         return " | ".join(map(type_name, kind))
-    if isinstance(kind, str):  # an annotation that was not evaluated
-        return kind
+    if isinstance(kind, str | typing.ForwardRef):  # an annotation that was not evaluated
+        return kind if isinstance(kind, str) else kind.__forward_arg__
     plain = isinstance(kind, type) and not isinstance(kind, types.GenericAlias)
     return kind.__name__ if plain else str(kind).replace("typing.", "")
 

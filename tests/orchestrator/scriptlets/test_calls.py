@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ForwardRef
 
 import pytest
 
 from orchestrator.context import Context
 from scriptlets.calls import arguments_for, wants_context
+from scriptlets.parameters import type_name
 
 ROLES = {"context": "C", "params": {"a": 1, "b": 2}}
 
@@ -47,6 +48,15 @@ def test_an_annotation_tells_the_context() -> None:
         return c, d
 
     assert called(function) == ("C", "C")
+
+
+def test_an_annotation_that_only_type_checkers_can_evaluate_tells_the_context() -> None:
+    def function(c: Any, d: Any = None) -> Any:
+        return c, d
+
+    function.__annotations__ = {"c": ForwardRef("Context"), "d": ForwardRef("Context | None")}
+    assert called(function) == ("C", "C")
+    assert type_name(ForwardRef("Context")) == "Context"
 
 
 def test_what_is_missing_is_named() -> None:
