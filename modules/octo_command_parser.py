@@ -14,7 +14,7 @@ import os
 import re
 import sys
 
-from octo_errors import UsageError, did_you_mean
+from octo_errors import OctoError, UsageError, did_you_mean
 from octo_typed_commands import started_command
 from octo_version import VERSION
 
@@ -140,6 +140,25 @@ class Commands:
     def _about(self, name: str) -> str:
         summary, _, more = self._table[name][0].partition("\n")
         return f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{more}" if more else "")
+
+
+# --- what the system refuses ---------------------------------------------------------------------
+
+
+def error_of_system(error: OSError) -> OctoError:
+    """What to say of an error that no file has told of: it is the output's, or the directory's."""
+    if error.filename is None and isinstance(error, FileNotFoundError) and _is_nowhere():
+        return UsageError("the current directory is gone", hint="change to one that exists")
+    place = error.filename or "the output can't be written"
+    return OctoError(f"{place}: {error.strerror or error}")
+
+
+def _is_nowhere() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109  (pathlib is slow to load)
+    except FileNotFoundError:
+        return True
+    return False
 
 
 # --- output ---------------------------------------------------------------------------------------

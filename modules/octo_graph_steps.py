@@ -25,7 +25,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever
     sys.exit(f"octo_graph_steps.py needs Python 3.11 or newer; {sys.executable} is older")
 
 from octo_atomic_file import write_whole
-from octo_command_parser import Parser, escape_unknown_characters
+from octo_command_parser import Parser, error_of_system, escape_unknown_characters
 from octo_errors import GraphRenderError, OctoError, UsageError, near_names
 from octo_graph_checks import load_graph
 from octo_graph_mermaid import write_mermaid
@@ -471,10 +471,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:  # whoever started it doesn't want to know
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except OSError as error:  # without a name it is standard output
-        place = error.filename or "the output can't be written"
-        sys.stderr.write(f"error: {place}: {error.strerror}\n")
-        return 1
+    except OSError as error:
+        refused = error_of_system(error)
+        sys.stderr.write(f"error: {refused}\n")
+        return refused.exit_code
     return 0
 
 

@@ -14,7 +14,7 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever python3 there is)
     sys.exit(f"octo_step_instance.py needs Python 3.11 or newer; {sys.executable} is older")
 
-from octo_command_parser import escape_unknown_characters
+from octo_command_parser import error_of_system, escape_unknown_characters
 from octo_errors import OctoError
 from octo_step_grammar import get_parser, parse
 
@@ -76,9 +76,9 @@ def _carry_out(command: Callable[[], int], packages: Sequence[str]) -> int:
         return _fail(error.message, error.hint, error.exit_code)
     except ModuleNotFoundError as error:
         return _missing_packages(error, packages)
-    except OSError as error:  # without a name it is standard output: files tell their own
-        place = error.filename or "the output can't be written"
-        return _fail(f"{place}: {error.strerror or error}", "", 1)
+    except OSError as error:
+        refused = error_of_system(error)
+        return _fail(refused.message, refused.hint, refused.exit_code)
     except Exception as error:
         # Python 3.11 makes a RuntimeError of an interrupt that comes while a class is made.
         return EXIT_INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else _bug()

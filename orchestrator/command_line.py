@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from octo_errors import UsageError
 from octo_step_instance import exit_code_of
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
@@ -16,28 +15,7 @@ PACKAGES = ("jinja2", "pydantic", "yaml")
 
 def carry_out(command: Callable[[], int]) -> int:
     """Carry out a command, and return its exit code; whatever goes wrong has been told."""
-    return exit_code_of(lambda: _somewhere(command), PACKAGES)
-
-
-def _somewhere(command: Callable[[], int]) -> int:
-    """Carry out a command in a directory that there is."""
-    try:
-        return command()
-    except FileNotFoundError as error:
-        if error.filename is not None or _has_directory():
-            raise
-        hint = "change to one that exists"
-        raise UsageError("the current directory is gone", hint=hint) from None
-
-
-def _has_directory() -> bool:
-    import os
-
-    try:
-        os.getcwd()  # noqa: PTH109
-    except FileNotFoundError:
-        return False
-    return True
+    return exit_code_of(command, PACKAGES)
 
 
 def stdout_for_document() -> TextIO:

@@ -659,6 +659,23 @@ def test_a_full_disk_behind_the_output_is_said(
         assert shared(instance)["step_engine_state"] == "COMPLETE_SUCCESS"
 
 
+@pytest.mark.parametrize(
+    "command", [f"{SCRIPT} list", f"{SCRIPT} status", "modules/octo_graph_steps.py -p hello"]
+)
+def test_a_directory_that_is_gone_is_not_taken_for_the_output(tmp_path: Path, command: str) -> None:
+    (tmp_path / "gone").mkdir()
+    program = f"{shlex.quote(sys.executable)} {shlex.quote(str(PROJECT))}/{command}"
+    ended = subprocess.run(
+        ["sh", "-c", f"cd gone && rmdir ../gone && {program}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stderr == "error: the current directory is gone\n  change to one that exists\n"
+    assert ended.returncode == 2
+
+
 @pytest.mark.skipif(os.name == "nt", reason="closing a descriptor takes a POSIX shell")
 @pytest.mark.parametrize(
     "words",
