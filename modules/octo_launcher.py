@@ -13,7 +13,7 @@ import sys
 
 PYTHON = "@PYTHON@"
 SCRIPT = "@SCRIPT@"
-NEEDED = ("fasteners", "graphviz", "orjson", "transitions")
+NEEDED = ("fasteners", "graphviz", "orjson", "psutil", "transitions")
 
 
 def main() -> None:
