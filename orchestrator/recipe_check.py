@@ -238,8 +238,7 @@ class _Checks:
                 continue
             where, about = (*step.path, "depends_on", place), f"step {step.name!r} depends on"
             if other is None:
-                hint = self.report.near(name, self.steps)
-                self.report.tell(where, f"{about} {name[:80]!r}, and there is no such step", hint)
+                self._no_such_step(name, where, about)
             elif step.finally_:
                 hint = "it runs when all others are done, without saying so"
                 message = f"{about} {name!r}, which is no finally step"
@@ -260,8 +259,7 @@ class _Checks:
     def _target(self, name: str, where: tuple[str | int, ...], about: str) -> None:
         target = self.steps.get(name)
         if target is None:
-            hint = self.report.near(name, self.steps)
-            self.report.tell(where, f"{about} {name[:80]!r}, and there is no such step", hint)
+            self._no_such_step(name, where, about)
         elif target.depends_on:
             hint = "what runs only after a failure waits for nothing else"
             self.report.tell(where, f"{about} {name!r}, which has depends_on", hint)
@@ -269,6 +267,11 @@ class _Checks:
             self.report.tell(where, f"{about} {name!r}, a finally step, which runs anyway")
         elif not target.enabled:
             self.report.tell(where, f"{about} {name!r}, which is not enabled")
+
+    def _no_such_step(self, name: str, where: tuple[str | int, ...], about: str) -> None:
+        if "steps" not in self.recipe.broken:  # else it may be the one that couldn't be read
+            hint = self.report.near(name, self.steps)
+            self.report.tell(where, f"{about} {name[:80]!r}, and there is no such step", hint)
 
     # --- their order ------------------------------------------------------------------------------
 

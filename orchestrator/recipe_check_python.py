@@ -39,10 +39,25 @@ class PythonChecks:
             message = f"{about} {function!r} of {module} is no function and no class"
             self.report.tell((*step.path, "function"), message)
             return
-        for mistake in call_mistakes(target, function, step.args):
+        mistakes = [*call_mistakes(target, function, step.args)]
+        meant = self._meant(mistakes)
+        for mistake in mistakes:
+            if mistake.lacking in meant:
+                continue
             where = (*step.path, "args", *(() if mistake.at is None else (mistake.at,)))
             hint = self.report.near(str(mistake.at), mistake.names) if mistake.names else ""
             self.report.tell(where, f"{about} {mistake.message}", hint or mistake.hint)
+
+    def _meant(self, mistakes: list[Mistake]) -> set[str]:
+        """The arguments that misspelt ones may be meant for."""
+        if not any(each.lacking for each in mistakes):
+            return set()
+        return {
+            name
+            for each in mistakes
+            if each.names
+            for name in self.report.near_names(str(each.at), each.names)
+        }
 
 
 class Mistake(NamedTuple):
@@ -51,12 +66,14 @@ class Mistake(NamedTuple):
     Attributes:
         at: The name or index of the argument; None where all of them are to blame.
         names: The arguments that there are, where `at` is none of them.
+        lacking: The argument that is needed and not given.
     """
 
     at: str | int | None
     message: str
     hint: str = ""
     names: Collection[str] = ()
+    lacking: str = ""
 
 
 def call_mistakes(
@@ -83,7 +100,7 @@ def _of_scriptlet(target: Target, name: str, args: dict[str, Any] | list[Any]) -
             yield Mistake(given, f"{name} has no parameter {given!r}", hint, parameters)
     for wanted, needed in parameters.items():
         if needed and wanted not in args:
-            yield Mistake(None, f"{name} needs the parameter {wanted!r}")
+            yield Mistake(None, f"{name} needs the parameter {wanted!r}", lacking=wanted)
     for given in args.keys() & target.values.keys():
         problem = Parameter(**target.values[given]).problem(given, args[given])
         if problem and not is_template(repr(args[given])):
@@ -126,9 +143,8 @@ def _of_function(
     for each in parameters.values():
         needed = each.default is P.empty and each.kind in (P.POSITIONAL_ONLY, _EITHER, _BY_NAME)
         if needed and each.name not in filled | of_engine:
-            yield Mistake(
-                None, f"{name} needs the argument {each.name!r}", f"it is {name}{signature}"
-            )
+            message, hint = f"{name} needs the argument {each.name!r}", f"it is {name}{signature}"
+            yield Mistake(None, message, hint, lacking=each.name)
 
 
 _EITHER, _BY_NAME = P.POSITIONAL_OR_KEYWORD, P.KEYWORD_ONLY

@@ -25,15 +25,13 @@ def check_templates(
         return
     from orchestrator.recipe_values import Names, check_template  # loads Jinja2
 
-    given = report.document.value.get("inputs", {})
-    if not isinstance(given, dict):
-        return
+    inputs = report.document.value.get("inputs", {})
     if any("depends_on" in step.broken for step in steps.values()):
         graph = None
     for step, path, text, shift in found:
         before, key = _Before(step, steps, graph, recipe), str(path[2])
         known = Names(
-            inputs=given,
+            inputs=_Anything() if "inputs" in recipe.broken else inputs,
             results=before,
             all_steps=steps,
             has_item=key != "foreach" and _repeats(step),
@@ -76,6 +74,16 @@ def _templates(report: Report, step: Step) -> Iterator[tuple[Step, Path, str, in
         yield step, path, f"{braces}{step.when}{' }}' if braces else ''}", len(braces)
 
 
+class _Anything:
+    """Names, none of which is known."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+
 class _Before:
     """The steps whose results a step can name."""
 
@@ -90,8 +98,10 @@ class _Before:
 
     def __contains__(self, name: object) -> bool:
         other = self.steps.get(name) if isinstance(name, str) else None
-        if other is None or self.graph is None:
-            return other is not None
+        if other is None:  # it may be one that couldn't be read
+            return "steps" in self.recipe.broken
+        if self.graph is None:
+            return True
         if self.step.finally_ and not other.finally_:
             return True
         return self.graph.depends(self.step.name, other.name)

@@ -43,6 +43,8 @@ def _one_of(*kinds: type) -> _Kind:
     def check(value: Any) -> Any:
         if not any(is_kind(value, kind) for kind in kinds):
             hint = _FLAGS.get(value.lower(), "") if kinds == (bool,) and type(value) is str else ""
+            if str in kinds and isinstance(value, bool | int | float):
+                hint = "put it in quotes"
             raise _wrong(f"must be {expected}, and is {_shown(value)}", hint)
         return value
 
@@ -57,7 +59,9 @@ def _number(kind: type, expected: str, **limits: float) -> _Kind:
 
     def check(value: Any) -> Any:
         if not is_kind(value, kind) or not (least <= value <= most and value > above):
-            raise _wrong(f"must be {expected}, and is {_shown(value)}")
+            is_quoted = isinstance(value, str) and value.strip().isdecimal()
+            hint = "write it without quotes" if is_quoted else ""
+            raise _wrong(f"must be {expected}, and is {_shown(value)}", hint)
         return value
 
     return _Kind(check, type=KINDS[kind][1], **limits)

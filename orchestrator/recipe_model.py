@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from octo_errors import did_you_mean
-from orchestrator.recipe_document import Document, Problem, Report, kind_of
+from orchestrator.recipe_document import Document, Problem, Report, is_template, kind_of
 from orchestrator.recipe_kinds import (
     Arguments,
     Count,
@@ -71,7 +71,7 @@ class _Part(BaseModel):
 
     @property
     def broken(self) -> frozenset[str]:
-        """Its keys whose values were wrong: they have their defaults."""
+        """Its keys whose values were wrong: they have their defaults, or of `steps` some lack."""
         return self._broken
 
 
@@ -284,7 +284,10 @@ class _Reader:
             given["steps"] = list(filter(None, map(self._step, range(len(steps)), steps)))
             if not steps:
                 self.report.tell(("steps",), "steps must be a list of at least one")
-        return self._part(Recipe, given, (), "")
+        recipe = self._part(Recipe, given, (), "")
+        if recipe and len(recipe.steps) < len(steps or ()):
+            recipe._broken |= {"steps"}
+        return recipe
 
     def _as_written(self, key: str, metadata: dict[str, Any]) -> dict[str, Any]:
         """Texts that look like numbers are the texts: version 1.10 is not 1.1."""
@@ -348,7 +351,8 @@ class _Reader:
         """
         unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
         near = {
-            where: self.report.near_names(str(where[-1]), _keys(kind, where)) for where in unknown
+            where: self.report.near_names(str(where[-1]), _keys(_holder(kind, where)))
+            for where in unknown
         }
         meant = frozenset(name for where in unknown if len(where) == 1 for name in near[where])
         for error in errors:
@@ -362,7 +366,16 @@ class _Reader:
     def _tell_unknown(
         self, kind: type[_Part], where: Path, near: list[str], path: Path, subject: str
     ) -> None:
-        hint = did_you_mean(str(where[-1]), near) or f"there are: {', '.join(_keys(kind, where))}"
+        key = str(where[-1])
+        others = [name for other, name in _CALLED.items() if key in _keys(other)]
+        if near:
+            hint = did_you_mean(key, near)
+        elif others:
+            hint = f"it is a key of {' and of '.join(others)}: mind the indentation"
+        else:
+            hint = f"there are: {', '.join(_keys(_holder(kind, where)))}"
+            if kind is Step:
+                hint += "\nwhat the step calls takes its arguments from args"
         about = f"{subject}: " if subject else ""
         name = ".".join(map(str, where))
         self.report.tell((*path, *where), f"{about}there is no key {name!r}", hint)
@@ -374,17 +387,33 @@ class _Reader:
         if error["type"] == "missing":
             self.report.tell((*path, *where), f"{about}{name} is missing")
         elif error["type"] == "octo":
-            self.report.tell((*path, *where), f"{about}{name} {error['msg']}", error["ctx"]["hint"])
+            hint = _NO_TEMPLATE if is_template(error["input"]) else error["ctx"]["hint"]
+            self.report.tell((*path, *where), f"{about}{name} {error['msg']}", hint)
         else:
             hint = "begin each step with `- `" if where == ("steps",) else ""
             self.report.tell((*path, *where), f"{about}{name} {_plain_words(error)}", hint)
 
 
-def _keys(kind: type[_Part], where: Path) -> list[str]:
-    """The keys that there are where an unknown one stands."""
-    is_inner = str(where[0]) in kind.model_fields
-    fields = Success.model_fields if is_inner else kind.model_fields
-    return [field.alias or key for key, field in fields.items()]
+_NO_TEMPLATE = "templates are for args, command, foreach, when and success of a step"
+_CALLED: dict[type[_Part], str] = {
+    Recipe: "the recipe itself",
+    Metadata: "metadata",
+    Input: "an input",
+    Defaults: "defaults",
+    Step: "a step",
+    Success: "success of a step",
+}
+"""What holds keys, as messages call it."""
+
+
+def _holder(kind: type[_Part], where: Path) -> type[_Part]:
+    """What an unknown key stands in: the part, or what is in that."""
+    return Success if str(where[0]) in kind.model_fields else kind
+
+
+def _keys(kind: type[_Part]) -> list[str]:
+    """The keys that there are."""
+    return [field.alias or key for key, field in kind.model_fields.items()]
 
 
 def _plain_words(error: Any) -> str:

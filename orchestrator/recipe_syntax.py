@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import yaml
 
 from orchestrator.recipe_document import Place, Problem
@@ -54,27 +56,34 @@ _SYNTAX: dict[str, _Words] = {
 
 
 def syntax_problem(
-    error: yaml.MarkedYAMLError, file: str, source: str, innermost: Place | None
+    error: yaml.MarkedYAMLError,
+    file: str,
+    source: str,
+    last: yaml.Event | None,
+    unfinished: Sequence[Place],
 ) -> Problem:
     """The problem that the parser has with `source`; nothing that is written there is shown.
 
     Args:
-        innermost: Where the list or mapping begins that is not complete yet.
+        last: What the parser found last.
+        unfinished: Where the lists and mappings begin that are not complete yet, innermost last.
     """
     lines = source.splitlines() or [""]
     place = _place(error, lines)
-    message, hint = _in_words(error, lines[place.line - 1][: place.column - 1])
-    opening = _opening(error, innermost)
+    before, rest = _cut(lines, place)
+    message, hint = _in_words(error, before, rest)
+    opening = _opening(error, lines, unfinished)
     if opening and _has_ended(lines, place):
         place = opening
-        opened = lines[place.line - 1][place.column - 1 : place.column]
-        message, hint = f"{opened} opens here, and nothing closes it", ""
-    elif lines[place.line - 1].startswith("\t", place.column - 1):
+        message, hint = f"{_cut(lines, place)[1][:1]} opens here, and nothing closes it", ""
+    elif rest.startswith("\t"):
         message, hint = "a tab, where YAML takes only blanks", "indent with blanks"
-    elif "{{" in lines[place.line - 1]:
+    elif "{{" in before:
         hint = TEMPLATE_HINT
     elif opening and opening.line < place.line:
         hint = f"it begins in line {opening.line}"
+    elif begun := _line_of_quotes(last, place):
+        hint = f"the quotes that open in line {begun} are closed here"
     return Problem(file, place.line, message, hint, column=place.column)
 
 
@@ -90,27 +99,52 @@ def _place(error: yaml.MarkedYAMLError, lines: list[str]) -> Place:
     return Place(mark.line + 1, mark.column + 1)
 
 
-def _opening(error: yaml.MarkedYAMLError, innermost: Place | None) -> Place | None:
+def _cut(lines: list[str], place: Place) -> tuple[str, str]:
+    """The line of a place, before it and from it on."""
+    line = lines[place.line - 1]
+    return line[: place.column - 1], line[place.column - 1 :]
+
+
+def _opening(
+    error: yaml.MarkedYAMLError, lines: list[str], unfinished: Sequence[Place]
+) -> Place | None:
     """Where what the parser was in was opened, by a bracket or a quote."""
     context, mark = error.context or "", error.context_mark
     if "quoted" in context and mark:
         return Place(mark.line + 1, mark.column + 1)
-    return innermost if "flow" in context else None
+    brackets = (each for each in reversed(unfinished) if _cut(lines, each)[1][:1] in ("[", "{"))
+    return next(brackets, None) if "flow" in context else None
 
 
 def _has_ended(lines: list[str], place: Place) -> bool:
     """Nothing but white space is left of the text."""
-    return not "".join([lines[place.line - 1][place.column - 1 :], *lines[place.line :]]).strip()
+    return not "".join([_cut(lines, place)[1], *lines[place.line :]]).strip()
 
 
-def _in_words(error: yaml.MarkedYAMLError, before: str) -> _Words:
-    """What the parser says, in our words; `before` is what precedes the place in its line."""
+def _line_of_quotes(last: yaml.Event | None, place: Place) -> int | None:
+    """The line in which quotes open that are closed just before the place, in another line."""
+    if not (isinstance(last, yaml.ScalarEvent) and last.style in ("'", '"')):
+        return None
+    first, end = (mark.line + 1 if mark else 0 for mark in (last.start_mark, last.end_mark))
+    return first if first < end == place.line else None
+
+
+def _in_words(error: yaml.MarkedYAMLError, before: str, rest: str) -> _Words:
+    """What the parser says, in our words.
+
+    Args:
+        before: What precedes the place in its line.
+        rest: The line from there on.
+    """
     said = " ".join(filter(None, [error.problem, error.context]))
     words = next((ours for theirs, ours in _SYNTAX.items() if theirs in said), None)
     if words is None:
         return f"is no YAML: {said}", ""
     if words is _BLOCK and before.strip(" -"):
-        return "the value before this has ended, and more follows", "put all of it in quotes"
+        hint = "put all of it in quotes; or a ': ' is missing before it"
+        return "the value before this has ended, and more follows", hint
+    if words is _BLOCK and rest.startswith("-") and not rest.startswith("- "):
+        return _BLOCK[0], "an item of a list begins with `- `, with the blank"
     if words is _COLON and ": " not in before:
         return _COLON[0], "mind the indentation, and that each key above has its ': '"
     return words

@@ -49,11 +49,12 @@ def load_yaml(
     source = _decoded(text, file)
     builder = _Builder(file, secret)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(source)
+    event = None
     try:
         for event in iter(loader.get_event, None):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        problem = syntax_problem(error, file, source, builder.innermost)
+        problem = syntax_problem(error, file, source, event, builder.unfinished)
         raise recipe_error([*builder.problems, problem]) from None
     finally:
         loader.dispose()
@@ -219,9 +220,9 @@ class _Builder:
         }
 
     @property
-    def innermost(self) -> Place | None:
-        """Where the list or mapping begins that is not complete yet."""
-        return Place(*self._open[-1].node[:2]) if self._open else None
+    def unfinished(self) -> list[Place]:
+        """Where the lists and mappings begin that are not complete yet, innermost last."""
+        return [Place(*each.node[:2]) for each in self._open]
 
     def take(self, event: yaml.Event) -> None:
         """The next event.

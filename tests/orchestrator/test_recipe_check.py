@@ -67,6 +67,7 @@ MISTAKES = [
     ("steps: 5", "1:1", "steps must be a list, and is a whole number", "with `- `"),
     ("steps: [{load: {module: x}}]", "1:9", "step 1 has no name", "write `- name: load`"),
     (f"{OTHER}\nstesp: 1", "2:1", "there is no key 'stesp'", "did you mean 'steps'?"),
+    (f"{OTHER}\ntags: [x]", "2:1", "there is no key 'tags'", "it is a key of metadata: mind"),
     (f"{OTHER}\nformat: 2", "2:1", "format is 2, and this program reads format 1", "newer"),
     (f"{OTHER}\nmetadata: [x]", "2:1", "metadata must be a mapping, and is a list", ""),
     (f"{OTHER}\nmetadata: {{name: [x]}}", "2:12", "metadata: name must be text, and is a", ""),
@@ -93,6 +94,9 @@ MISTAKES = [
     ("steps: [5]", "1:9", "step 1 must be a mapping, and is a whole number", ""),
     (f"steps: [{{{CALL}}}]", "1:9", "step 1: name is missing", ""),
     ("steps: [{name: [a]}]", "1:10", "step 1: name must be text, and is a list", ""),
+    ("steps: [{name: 5}]", "1:10", "step 1: name must be text, and is 5", "put it in quotes"),
+    (f"steps: [{{name: a, {CALL}, sep: x}}]", "1:54", "there is no key 'sep'", "from args"),
+    (f"steps: [{{name: a, {CALL}, workers: 2}}]", "1:54", "no key 'workers'", "key of defaults"),
     (f"steps: [{{name: ' a', {CALL}}}]", "1:10", "a step can't be called ' a'", "no blanks"),
     (f"steps: [{{name: 'a[1]', {CALL}}}]", "1:10", "a step can't be called 'a[1]'", "no [ or ]"),
     (f"steps: [{{name: '', {CALL}}}]", "1:10", "a step can't be called ''", ""),
@@ -112,7 +116,8 @@ MISTAKES = [
     (f"steps: [{{name: a, {CALL}, retries: 1.5}}]", "1:54", "retries must be a whole", ""),
     (f"steps: [{{name: a, {CALL}, idx: 1.5}}]", "1:54", "a whole number, and is 1.5", ""),
     (f"steps: [{{name: a, {CALL}, retries: -1}}]", "1:54", "0 or more, and is -1", ""),
-    (f"steps: [{{name: a, {CALL}, timeout: '60'}}]", "1:54", "timeout must be a number", ""),
+    (f"steps: [{{name: a, {CALL}, timeout: '60'}}]", "1:54", "must be a number", "without quotes"),
+    (f"steps: [{{name: a, {CALL}, timeout: '{{{{ x }}}}'}}]", "1:54", "timeout must", "for args"),
     (f"steps: [{{name: a, {CALL}, timeout: 0}}]", "1:54", "above 0, and is 0", ""),
     (f"steps: [{{name: a, {CALL}, retry_jitter: 2}}]", "1:54", "a number from 0 to 1", ""),
     (f"steps: [{{name: a, {CALL}, on_error: contniue}}]", "1:54", "on_error must", "'continue'"),
@@ -233,6 +238,7 @@ steps:
     # --- shell steps, nodes, recipes ---
     ("steps: [{name: a, type: shell}]", "1:9", "a shell step needs command", ""),
     ("steps: [{name: a, type: shell, command: ''}]", "1:32", "command is empty", ""),
+    ("steps: [{name: a, type: shell, command: true}]", "1:32", "and is true", "in quotes"),
     ("steps: [{name: a, type: shell, command: [ls, [x]]}]", "1:46", "this is a list", ""),
     ("steps: [{name: a, type: shell, command: ls, args: [x]}]", "1:45", "must be a mapping", ""),
     ("steps: [{name: a, type: shell, command: ls, args: {evn: {}}}]", "1:52", "'evn'", "env"),
@@ -332,6 +338,23 @@ def test_a_mistake_is_told_at_its_place(
         ("steps: [{name: a, command: ls}]", "1:19", "without a type this is", "`type: shell`"),
         ("steps: [{name: a, recipe: b.yaml}]", "1:19", "for recipe steps", "`type: recipe`"),
         ("stpes: [{name: a}]", "1:1", "there is no key 'stpes'", "'steps'?"),
+        (
+            f"inpust: {{n: 1}}\nsteps: [{{name: a, {CALL}, args: ['{{{{ inputs.n }}}}']}}]",
+            *("1:1", "there is no key 'inpust'", "'inputs'?"),
+        ),
+        (
+            f"steps:\n- {{nam: b, {CALL}}}\n"
+            f"- {{name: a, {CALL}, depends_on: b, args: ['{{{{ results.b }}}}']}}",
+            *("2:4", "there is no key 'nam'", "'name'?"),
+        ),
+        (
+            "steps: [{name: a, module: tasks, function: two, args: {x: 1, yy: 3}}]",
+            *("1:62", "two has no argument 'yy'", "did you mean 'y'?"),
+        ),
+        (
+            "steps: [{name: a, module: tasks, function: Load, args: {sorce: x}}]",
+            *("1:57", "Load has no parameter 'sorce'", "did you mean 'source'?"),
+        ),
     ],
 )
 def test_what_only_follows_from_another_mistake_is_not_told(
