@@ -24,7 +24,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from octo_atomic_file import open_regular
+from octo_atomic_file import open_regular, sync_descriptor
 from octo_errors import EventLogError
 from octo_orjson import orjson
 from octo_timestamp import timestamp
@@ -117,17 +117,6 @@ class EventLog:
         self._seq += len(records)
         return records
 
-    def sync(self) -> None:
-        """All events are on the disk when this returns.
-
-        Raises:
-            EventLogError: The disk reports an error.
-        """
-        try:
-            os.fsync(self._fd)
-        except OSError as exc:
-            raise _failure(self._path, "synced", exc) from exc
-
     def close(self) -> None:
         """Closes the file; all that was appended is in it. Safe to call twice."""
         fd, self._fd = self._fd, -1
@@ -184,7 +173,7 @@ class EventLog:
             while written < len(data):  # a disk that gets full takes a part, and then fails
                 written += os.write(self._fd, data[written:])
             if self._power:
-                os.fsync(self._fd)
+                sync_descriptor(self._fd)
         except OSError as exc:
             self._left_over = True
             with contextlib.suppress(OSError):
@@ -380,7 +369,7 @@ def _sync_directory(directory: Path) -> None:
     if hasattr(os, "O_DIRECTORY"):  # elsewhere a directory can't be opened
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(fd)
+            sync_descriptor(fd)
         finally:
             os.close(fd)
 

@@ -16,7 +16,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
-from octo_atomic_file import open_regular
+from octo_atomic_file import open_regular, sync_descriptor
 from octo_errors import ParameterFileError
 
 HISTORY_FILE_NAME: Final = ".octo_step_engine_context.jsonl"
@@ -121,7 +121,7 @@ class FileHistory:
             while written < len(data):
                 written += os.write(descriptor, data[written:])
             if self._sync:
-                os.fsync(descriptor)
+                sync_descriptor(descriptor)
         except OSError:
             with contextlib.suppress(OSError):  # else the next writer cuts it off
                 os.ftruncate(descriptor, size)

@@ -112,7 +112,7 @@ MUTATIONS = (
     Mutation(
         "fsync of the event log (`power`)",
         EVENTS,
-        "            if self._power:\n                os.fsync(self._fd)\n",
+        "            if self._power:\n                sync_descriptor(self._fd)\n",
         "",
         (f"{TEST_EVENTS}TestAppend::test_power_durability_syncs_before_it_returns",),
     ),
