@@ -28,6 +28,7 @@ import errno
 import os
 import stat
 import struct
+import sys
 from _thread import TIMEOUT_MAX, allocate_lock, get_ident
 from time import monotonic, sleep
 from weakref import WeakValueDictionary
@@ -429,7 +430,9 @@ def _byte_range(kind: int, byte: int) -> bytes:
     return struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0)  # struct flock of Linux
 
 
-if hasattr(fcntl, "F_OFD_SETLK"):
+# Other systems that have them lay `struct flock` out in another way.
+_HAVE_OPEN_FILE_LOCKS = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
+if _HAVE_OPEN_FILE_LOCKS:
     _WANTED = [_byte_range(fcntl.F_WRLCK, byte) for byte in (_LOCK, _TURNSTILE)]
     _GIVEN_BACK = [_byte_range(fcntl.F_UNLCK, byte) for byte in (_LOCK, _TURNSTILE)]
     _FREE = struct.pack("h", fcntl.F_UNLCK)  # what an answer of F_OFD_GETLK begins with then
@@ -437,7 +440,7 @@ if hasattr(fcntl, "F_OFD_SETLK"):
 
 def _has_open_file_locks(descriptor: int) -> bool:
     """Whether the system has them (Linux 3.15), and the file system of this file too."""
-    if not hasattr(fcntl, "F_OFD_SETLK"):
+    if not _HAVE_OPEN_FILE_LOCKS:
         return False
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WANTED[_LOCK])
