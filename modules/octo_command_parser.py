@@ -1,27 +1,20 @@
-"""What command lines are made with: a parser whose mistakes are UsageErrors, and commands by name.
-
-And streams that hold any character.
-
-Needs nothing but argparse.
-"""
+"""What command lines are made with: a parser whose mistakes are UsageErrors, commands by name."""
 
 from __future__ import annotations
 
 import argparse
-import codecs
-import io
 import os
 import re
 import sys
 
-from octo_errors import OctoError, UsageError, did_you_mean
+from octo_errors import UsageError, did_you_mean
 from octo_typed_commands import started_command
 from octo_version import VERSION
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, NoReturn, TextIO
+    from typing import Any, NoReturn
 
 
 def program_name() -> str:
@@ -140,47 +133,6 @@ class Commands:
     def _about(self, name: str) -> str:
         summary, _, more = self._table[name][0].partition("\n")
         return f"{summary[0].upper()}{summary[1:]}." + (f"\n\n{more}" if more else "")
-
-
-# --- what the system refuses ---------------------------------------------------------------------
-
-
-def error_of_system(error: OSError) -> OctoError:
-    """What to say of an error that no file has told of: it is the output's, or the directory's."""
-    if error.filename is None and isinstance(error, FileNotFoundError) and _is_nowhere():
-        return UsageError("the current directory is gone", hint="change to one that exists")
-    place = error.filename or "the output can't be written"
-    return OctoError(f"{place}: {error.strerror or error}")
-
-
-def _is_nowhere() -> bool:
-    try:
-        os.getcwd()  # noqa: PTH109  (pathlib is slow to load)
-    except FileNotFoundError:
-        return True
-    return False
-
-
-# --- output ---------------------------------------------------------------------------------------
-
-
-def escape_unknown_characters(*streams: TextIO) -> None:
-    r"""Let them write characters that their encoding lacks as JSON escapes them, `\u00e9`.
-
-    So text can be read, and a document in JSON stays one.
-    """
-    codecs.register_error("octo_json_escapes", _json_escapes)
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper):  # what tests put in its place takes any character
-            stream.reconfigure(errors="octo_json_escapes")
-
-
-def _json_escapes(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    data = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    units = (data[at : at + 2].hex() for at in range(0, len(data), 2))
-    return "".join(f"\\u{unit}" for unit in units), error.end
 
 
 # --- the types of arguments -----------------------------------------------------------------------

@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,8 +35,6 @@ from octo_step_status import (
     status_of,
 )
 from octo_typed_commands import launcher_command, resume_command
-
-THREADS_MAY_TAKE_S = 2.0
 
 
 def run(arguments: Namespace) -> int:
@@ -161,24 +158,6 @@ def steered_by_signals(engine: StepEngine, notice: Callable[[str], None]) -> Ite
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def leave_in_spite_of_threads(code: int) -> None:
-    """Let no thread that a hook left behind keep this process from ending with `code`."""
-    main = threading.main_thread()
-    left = [each for each in threading.enumerate() if not each.daemon and each is not main]
-    if not left:
-        return
-
-    def leave() -> None:
-        main.join()
-        time.sleep(THREADS_MAY_TAKE_S)  # the idle threads of a pool end by themselves
-        names = ", ".join(each.name for each in left if each.is_alive())
-        sys.stderr.write(f"warning: hooks left threads running ({names}); ended without them\n")
-        sys.stderr.flush()
-        os._exit(code)
-
-    threading.Thread(target=leave, name="octo-leave", daemon=True).start()
 
 
 # --- last words -----------------------------------------------------------------------------------

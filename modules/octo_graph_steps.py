@@ -12,7 +12,6 @@ Rules that hold here:
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,8 +24,9 @@ if sys.version_info < (3, 11):  # noqa: UP036  (started as a script, by whatever
     sys.exit(f"octo_graph_steps.py needs Python 3.11 or newer; {sys.executable} is older")
 
 from octo_atomic_file import write_whole
-from octo_command_parser import Parser, error_of_system, escape_unknown_characters
-from octo_errors import GraphRenderError, OctoError, UsageError, near_names
+from octo_command_parser import Parser
+from octo_errors import GraphRenderError, UsageError, near_names
+from octo_exit_code import exit_code_of
 from octo_graph_checks import load_graph
 from octo_graph_mermaid import write_mermaid
 from octo_graph_picture import (
@@ -457,36 +457,20 @@ def get_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the library that the command line names; returns the exit code."""
-    if sys.stdout is None:  # closed by the caller, `>&-`
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    escape_unknown_characters(sys.stdout, sys.stderr)
-    try:
-        path = _draw_library(get_parser().parse_words(sys.argv[1:] if argv is None else argv))
-        sys.stdout.write(f"{path}\n")
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
-    except OctoError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except BrokenPipeError:  # whoever started it doesn't want to know
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except OSError as error:
-        refused = error_of_system(error)
-        sys.stderr.write(f"error: {refused}\n")
-        return refused.exit_code
-    return 0
+    words = sys.argv[1:] if argv is None else argv
+    return exit_code_of(lambda: _draw_library(get_parser().parse_words(words)))
 
 
-def _draw_library(options: argparse.Namespace) -> Path:
-    """Draw it into a file, and return the file's path."""
+def _draw_library(options: argparse.Namespace) -> int:
+    """Draw it into a file, and print the file's path."""
     _require_format(options.format, "--format")
     library = resolve_library(options.library).resolve()
     graph = load_graph(library, first=options.first)
     suffix = MERMAID_SUFFIX if options.format == "mermaid" else options.format
     path: Path = options.output / f"{library.name}.{suffix}"
     write_graph(path, graph, format=options.format, title=library.name)
-    return path
+    sys.stdout.write(f"{path}\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -427,7 +427,7 @@ def _print_escaped(text: str) -> None:
     try:
         sys.stdout.write(text)
     except UnicodeEncodeError:  # nothing of it is written then
-        from octo_command_parser import escape_unknown_characters
+        from octo_exit_code import escape_unknown_characters
 
         escape_unknown_characters(sys.stdout)
         sys.stdout.write(text)

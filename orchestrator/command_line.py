@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octo_step_instance import exit_code_of
+from octo_exit_code import exit_code_of
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:

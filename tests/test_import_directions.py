@@ -29,6 +29,7 @@ ARROWS = {
     "octo_step_problem": "",
     "octo_typed_commands": "",
     "octo_launcher": "",
+    "octo_exit_code": "octo_errors octo_launcher",
     "octo_version": "",
     # the parameter file
     "octo_lock_holder": "",
@@ -36,7 +37,7 @@ ARROWS = {
     "octo_json_groups": "octo_json_strict octo_orjson",
     "octo_lock_json": "octo_atomic_file octo_json_groups octo_lock octo_typed_commands",
     "octo_parameter_store": "octo_lock_json octo_parameter_schema",
-    "octo_parameters_cli": "octo_parameter_store octo_command_parser",
+    "octo_parameters_cli": "octo_parameter_store octo_command_parser octo_exit_code",
     "octo_step_engine_parameters": "octo_parameters_cli",
     "stepnode_baseclass": "octo_step_engine_parameters",
     # libraries, and the pure core
@@ -73,7 +74,8 @@ ARROWS = {
     # pictures
     "octo_graph_picture": "octo_step_graph",
     "octo_graph_mermaid": "octo_graph_picture",
-    "octo_graph_steps": "octo_atomic_file octo_command_parser octo_graph_checks octo_graph_mermaid",
+    "octo_graph_steps": "octo_atomic_file octo_command_parser octo_exit_code octo_graph_checks"
+    " octo_graph_mermaid",
     # the command line of instances
     "octo_command_parser": "octo_errors octo_typed_commands octo_version",
     "octo_step_grammar": "octo_command_parser",
@@ -88,7 +90,7 @@ ARROWS = {
     "octo_commands_look": "octo_doctor octo_graph_steps octo_step_console octo_step_events",
     "octo_commands_run": "octo_step_console octo_step_engine",
     "octo_commands_steer": "octo_commands_run",
-    "octo_step_instance": "octo_step_grammar octo_launcher"
+    "octo_step_instance": "octo_exit_code octo_step_grammar"
     " octo_commands_library octo_commands_look octo_commands_steer",
 }
 
@@ -157,6 +159,7 @@ All of them may import what is in modules/.
 
 LATE = {
     "octo_commands_look",
+    "octo_exit_code",
     "octo_json_groups",
     "octo_lock",
     "octo_lock_json",
