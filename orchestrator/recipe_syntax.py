@@ -22,6 +22,7 @@ _BEGINS = "put a text that begins so in quotes"
 _BLOCK = ("this doesn't belong to the block above it", "mind the indentation")
 _COLON = ("a ':' has no place here", "a text with ': ' or ' #' in it needs quotes")
 _FLOW = "a ',' or the end of the {} is missing before this"
+_NO_ESCAPE = ("there is no such escape", "in single quotes, \\ is itself")
 _NO_VALUE = ("a value is missing before this character", "")
 _SYNTAX: dict[str, _Words] = {
     "mapping values are not allowed": _COLON,
@@ -46,7 +47,13 @@ _SYNTAX: dict[str, _Words] = {
         f"begin it in a line of its own; {_BEGINS}",
     ),
     "mapping keys are not allowed": ("a key can't begin here", _BEGINS),
-    "unknown escape character": ("there is no such escape", "in single quotes, \\ is itself"),
+    "unknown escape character": _NO_ESCAPE,
+    "did not find expected hexdecimal number": _NO_ESCAPE,
+    "expected escape sequence of": _NO_ESCAPE,
+    "Unicode character escape": (
+        "an escape for half a character",
+        'write the character as it is, or as "\\U0001f600"',
+    ),
     "nesting depth": (TOO_DEEP, ""),
     "undefined tag handle": ("a tag has no place here", _BEGINS),
     "a tag": ("a tag has no place here", _BEGINS),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 if __name__ == "__main__":
     PROJECT = Path(__file__).resolve().parent.parent
@@ -23,7 +24,7 @@ if __name__ == "__main__":
 from octo_atomic_file import replace_file
 from octo_command_parser import Parser
 from octo_errors import OctoError, RecipeError, UsageError, did_you_mean
-from octo_step_problem import Problem
+from octo_step_problem import Problem, shown
 from orchestrator.dependency_graph import find_cycle
 from orchestrator.recipe_check import RESERVED
 from orchestrator.recipe_document import recipe_error
@@ -67,6 +68,12 @@ def read_workflow(path: Path) -> Workflow:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise RecipeError(f"{path}: can't be read: {error.strerror or error}") from error
+    except json.JSONDecodeError as error:
+        problem = Problem(
+            *(str(path), error.lineno, f"is no JSON: {error.msg}", "WfFormat is JSON"),
+            column=error.colno,
+        )
+        raise recipe_error([problem]) from error
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: is no JSON: {error}", hint="WfFormat is JSON") from error
     return _Reader(str(path), document).workflow()
@@ -115,7 +122,7 @@ def _recipe_lines(workflow: Workflow, scale: float) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """A text in YAML: in double quotes, and what can't be printed is escaped."""
+    """A text in YAML: in double quotes, and without what a recipe can't show."""
     return f'"{"".join(map(_escaped, text))}"'
 
 
@@ -124,8 +131,8 @@ def _escaped(character: str) -> str:
         return f"\\{character}"
     if character.isprintable():
         return character
-    is_surrogate = "\ud800" <= character <= "\udfff"  # which UTF-8 can't hold
-    return "\ufffd" if is_surrogate else f"\\U{ord(character):08x}"
+    is_refused = category(character) in ("Cc", "Cs")  # controls, and what UTF-8 can't hold
+    return "\ufffd" if is_refused else f"\\U{ord(character):08x}"
 
 
 def _number(seconds: float) -> str:
@@ -209,7 +216,7 @@ class _Reader:
             self._tell(f"task {id!r}: workflow.execution.tasks has no runtimeInSeconds for it")
         else:
             expected = "must be a number of seconds, 0 or more"
-            self._tell(f"task {id!r}: runtimeInSeconds {expected}, and is {str(runtime)[:80]}")
+            self._tell(f"task {id!r}: runtimeInSeconds {expected}, and is {shown(runtime)}")
         return 0.0
 
     def _tell(self, message: str, hint: str = "") -> None:
@@ -266,7 +273,7 @@ def _positive(text: str) -> float:
 def main() -> int:
     """Return the exit code."""
     try:
-        arguments = get_parser().parse_args()
+        arguments = get_parser().parse_words(sys.argv[1:])
         workflow = read_workflow(arguments.file)
         scale: float = arguments.scale
         if arguments.total_seconds is not None:

@@ -48,6 +48,8 @@ def problem(text: str) -> str:
         ("'a' b", "1:5", "the value before this has ended", "put all of it in quotes"),
         ("a: [1,, 2]", "1:7", "a value is missing before this character", ""),
         ('a: "\\q"', "1:5", "there is no such escape", "single quotes"),
+        ('a: "C:\\xy"', "1:9", "there is no such escape", "single quotes"),
+        ('a: "\\ud83d\\ude00"', "1:7", "an escape for half a character", "as it is"),
         ("a: |x", "1:5", "behind | or > there is nothing else in the line", "in quotes"),
         ("a: >0\n x", "1:5", "behind | or > there is nothing else in the line", "in quotes"),
         ("a: - b", "1:4", "a list can't begin here", "begin it in a line of its own"),

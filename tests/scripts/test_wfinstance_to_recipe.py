@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from octo_errors import RecipeError
 from octo_step_events import read_events
 from orchestrator.recipe_check import RESERVED
+from orchestrator.recipe_model import parse_model
 from orchestrator.recipe_yaml import load_yaml
 from tests.support import Command
 from wfinstance_to_recipe import read_workflow, recipe_text, step_names
@@ -61,7 +62,7 @@ def workflow(tmp_path: Path) -> Callable[[Any], Path]:
 def steps_of(recipe: str) -> list[dict[str, Any]]:
     """The steps of a recipe, as the project reads it."""
     loaded = load_yaml(recipe.encode(), "recipe.yaml")
-    assert not loaded.problems
+    assert parse_model(loaded)[1] == []
     steps: list[dict[str, Any]] = loaded.value["steps"]
     return steps
 
@@ -224,7 +225,7 @@ def executed(workflow: dict[str, Any], task: int) -> dict[str, Any]:
         (lambda w: executed(w, 2).pop("runtimeInSeconds"), "no runtimeInSeconds for it"),
         (lambda w: w["execution"]["tasks"].pop(), "task 'end': workflow.execution.tasks has no"),
         (lambda w: executed(w, 2).update(runtimeInSeconds=-1), "0 or more, and is -1"),
-        (lambda w: executed(w, 2).update(runtimeInSeconds="5"), "0 or more, and is 5"),
+        (lambda w: executed(w, 2).update(runtimeInSeconds="5"), "0 or more, and is '5'"),
         (lambda w: executed(w, 2).update(runtimeInSeconds=True), "0 or more, and is True"),
         (lambda w: executed(w, 2).update(runtimeInSeconds=float("nan")), "and is nan"),
         (lambda w: executed(w, 2).update(runtimeInSeconds=10**400), "and is 1000"),
@@ -253,7 +254,7 @@ def test_everything_that_is_wrong_is_told_up_to_a_limit(workflow: Callable[[Any]
     ("content", "told"),
     [
         (b"", "is no JSON"),
-        (b"{", "is no JSON"),
+        (b'{"a": 1,\n b}', ":2:2: is no JSON: Expecting property name"),
         (b'{"a": "\xff"}', "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
         (b"[]", "is no WfFormat 1.4 or 1.5: there is no list workflow.specification.tasks"),
@@ -275,6 +276,7 @@ def test_mistakes_of_the_command_line(
     for arguments, code, told in (
         ([tmp_path / "none.json"], 2, "none.json: can't be read: No such file"),
         ([], 2, "FILE"),
+        ([path, "--scal", "1"], 2, "did you mean '--scale'?"),
         ([path, "--scale", "0"], 2, "must be a number above 0, and is '0'"),
         ([path, "--scale", "nan"], 2, "must be a number above 0, and is 'nan'"),
         ([path, "--total-seconds", "5"], 2, "its tasks took no time"),
