@@ -149,13 +149,9 @@ class DependencyMachine(StepMachine):
         return bool(self.state.ending) and not final
 
     def _hook(self, token: Token, node: Node) -> str:
-        if self._has_items(token):
+        if self.graph.has_items(token.node):
             return "step_items" if token.state == "EXECUTE" and token.items is None else ""
         return super()._hook(token, node)
-
-    def _has_items(self, token: Token) -> bool:
-        node = self.graph.nodes.get(token.node)
-        return node is not None and "step_items" in node.hooks
 
     def _pass(self, token: Token, node: Node) -> None:
         if token.state == "ADVANCE":

@@ -97,14 +97,6 @@ class Node:
     hooks: frozenset[str] = frozenset()
     arrows: dict[str, Arrow] = field(default_factory=dict)
 
-    def policy_after_interrupt(self, state: str) -> OnInterrupt:
-        """What becomes of the hook of `state` when an engine ended in the middle of it.
-
-        ADVANCE is repeated unless the node asks: a decision changes nothing, and without it there
-        is no arrow to follow.
-        """
-        return "rerun" if state == "ADVANCE" and self.on_interrupt != "ask" else self.on_interrupt
-
 
 class StepGraph:
     """Nodes and arrows that fit together; does not change. Every arrow's target is in `nodes`.
@@ -141,6 +133,21 @@ class StepGraph:
     def has(self, name: str) -> bool:
         """Whether there is such a node, or a node of which that is an item."""
         return name in self.nodes or item_of(name)[0] in self.nodes
+
+    def has_items(self, name: str) -> bool:
+        """Whether that is a node that is performed for the items of a list, and no such item."""
+        node = self.nodes.get(name)
+        return node is not None and "step_items" in node.hooks
+
+    def policy_after_interrupt(self, name: str, state: str) -> OnInterrupt:
+        """What becomes of the hook of `state` when an engine ended in the middle of it.
+
+        One that decides is repeated unless the node asks: to decide changes nothing, and without it
+        there is no arrow to follow, or no item to perform.
+        """
+        policy = self.node(name).on_interrupt
+        decides = state == "ADVANCE" or (state == "EXECUTE" and self.has_items(name))
+        return "rerun" if decides and policy != "ask" else policy
 
     def dependents(self, name: str) -> list[str]:
         """The nodes that wait for `name`, in a graph by dependency."""

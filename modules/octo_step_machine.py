@@ -195,7 +195,7 @@ class StepMachine:
 
     def _interrupted(self, token: Token) -> None:
         """An engine ended while this token's hook ran, or was about to: do as the node says."""
-        policy = self._node(token).policy_after_interrupt(token.state)
+        policy = self.graph.policy_after_interrupt(token.node, token.state)
         if not token.interrupted:
             self._record("interrupted", token, {"on_interrupt": policy})
         token.held = token.interrupted = self._is_ending(token)

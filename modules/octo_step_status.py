@@ -279,8 +279,7 @@ def _policies(instance: InstanceDir, status: Status) -> dict[str, str]:
     try:
         graph = load_program(instance).graph
         return {
-            each.node: graph.node(each.node).policy_after_interrupt(each.state)
-            for each in interrupted
+            each.node: graph.policy_after_interrupt(each.node, each.state) for each in interrupted
         }
     except (OctoError, KeyError):  # the library has problems now: `run` will say which
         return {}

@@ -308,8 +308,8 @@ class Ledger(Generic[AnyVisit]):
 
     def _policy(self, name: str) -> str:
         declared: str = self.graph.node(name).on_interrupt
-        advance = self.visits[name].state == "ADVANCE"
-        return "rerun" if advance and declared != "ask" else declared
+        decides = self.visits[name].state == "ADVANCE" or self._hook_of(name) == "step_items"
+        return "rerun" if decides and declared != "ask" else declared
 
     def _decide(self, name: str, policy: str) -> None:
         visit = self.visits[name]

@@ -168,6 +168,23 @@ def test_what_was_interrupted_before_the_run_ended_is_decided_when_it_is_opened_
         assert brief(told(reloaded(again), Started())) == ["a.step_execute"]
 
 
+@pytest.mark.parametrize("policy", ["rerun", "skip", "probe", "ask"])
+def test_the_list_of_items_is_made_again_unless_the_node_asks(policy: str) -> None:
+    graph = by_dependency(
+        node("a", hooks=EXECUTE | {"step_items", "step_probe"}, on_interrupt=policy)
+    )
+    machine = DependencyMachine(graph)
+    told(machine, Started())
+    machine = reloaded(machine)
+    said = brief(told(machine, Started()))
+    if policy == "ask":
+        assert said == ["rest: interrupted in EXECUTE of a"]
+        machine = reloaded(machine)
+        said = brief(told(machine, Started()))
+    assert said == ["a.step_items"]
+    assert brief(told(machine, HookDone("a", items=[1]))) == ["a[0].step_execute"]
+
+
 def test_who_pauses_an_opened_run_at_once_leaves_what_was_interrupted_undecided() -> None:
     graph = by_dependency(node("a", on_interrupt="skip"))
     machine = DependencyMachine(graph)
