@@ -33,7 +33,13 @@ __all__ = ["Names", "TemplateProblem", "check_template", "is_true", "render"]
 
 _environment = Environment()
 _RAW = "braces that are no template: {% raw %} ... {% endraw %}"
-_EQUAL = "to compare, write =="
+_HINTS = {
+    "got '='": "to compare, write ==",
+    "char '&'": "write and, or, not",
+    "got '|'": "write and, or, not",
+    "char '!'": "write and, or, not",
+}
+"""How the message of a syntax error ends, and what to do."""
 
 
 # --- rendering ------------------------------------------------------------------------------------
@@ -172,11 +178,13 @@ def _said(error: jinja2.TemplateSyntaxError) -> str:
     """Jinja2's words, the first sentence."""
     text = (error.message or "it can't be read").partition(". The innermost")[0].rstrip(".")
     ends = "Unexpected end of template. Jinja was looking for the following tags:"
-    return text.replace(ends, "it ends, and still needs")
+    text = text.replace(ends, "it ends, and still needs")
+    return text.replace("end of print statement", "}}").replace("end of statement block", "%}")
 
 
 def _hint(error: jinja2.TemplateSyntaxError) -> str:
-    return _EQUAL if (error.message or "").endswith("got '='") else _RAW
+    said = error.message or ""
+    return next((hint for end, hint in _HINTS.items() if said.endswith(end)), _RAW)
 
 
 def _short(text: str) -> str:
@@ -303,7 +311,9 @@ class _Walk:
     def __init__(self, text: str, names: Names, tree: list[nodes.Node]) -> None:
         self.text, self.names, self.tree = text, names, tree
         self.told: set[tuple[str, str]] = set()
-        self.bound = {"loop", *_environment.globals}
+        self.bound = set(_environment.globals)
+        if any(isinstance(each, nodes.For) for each in tree):
+            self.bound.add("loop")
         self.bound.update(
             each.name for each in tree if isinstance(each, nodes.Name) and each.ctx != "load"
         )
