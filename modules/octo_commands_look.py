@@ -69,7 +69,7 @@ def history(arguments: Namespace) -> int:
 
 def graph(arguments: Namespace) -> int:
     """The graph, with the states of the run."""
-    from octo_graph_steps import MERMAID_SUFFIX, Progress, draw, write_graph
+    from octo_graph_steps import Progress, draw, file_suffix, write_graph
     from octo_step_events import read_events
     from octo_step_history import fates, marks
     from octo_step_program import load_program
@@ -84,8 +84,8 @@ def graph(arguments: Namespace) -> int:
     if arguments.output == "-":
         sys.stdout.buffer.write(draw(steps, form or "svg", progress, title=title))
         return 0
-    suffix = MERMAID_SUFFIX if form == "mermaid" else form or "svg"
-    file = Path(arguments.output or instance.path / f"{instance.path.name}.{suffix}")
+    name = f"{instance.path.name}.{file_suffix(form or 'svg')}"
+    file = Path(arguments.output or instance.path / name)
     write_graph(file, steps, progress, format=form, title=title)
     sys.stdout.write(f"drawn: {file}\n")
     return 0

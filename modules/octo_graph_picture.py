@@ -1,7 +1,7 @@
 """What a picture of a step graph says, whatever the notation: boxes, lines and their words.
 
 A `Picture` is made once from the graph and, where given, the progress of a run; the writers of DOT
-(`octo_graph_steps`) and Mermaid (`octo_graph_mermaid`) only spell it. Rules that hold here:
+(`octo_graph_dot`) and Mermaid (`octo_graph_mermaid`) only spell it. Rules that hold here:
 
 - Nothing is told by colour alone: each state has a word and a sign of its own in the box.
 - Every text is cleaned (`clean_text`), so a writer has to escape, and nothing else.

@@ -134,7 +134,7 @@ def _graph(arguments: Namespace) -> int:
     """Draw the graph."""
     from pathlib import Path
 
-    from octo_graph_steps import MERMAID_SUFFIX, draw, write_graph
+    from octo_graph_steps import draw, file_suffix, write_graph
     from orchestrator.recipe_program import recipe_graph
 
     compiled = compile_recipe(arguments.file)
@@ -142,8 +142,8 @@ def _graph(arguments: Namespace) -> int:
     if arguments.output == "-":
         sys.stdout.buffer.write(draw(steps, form or "svg", title=compiled["name"]))
         return 0
-    suffix = MERMAID_SUFFIX if form == "mermaid" else form or "svg"
-    file = Path(arguments.output or Path(arguments.file).with_suffix(f".{suffix}"))
+    beside = Path(arguments.file).with_suffix(f".{file_suffix(form or 'svg')}")
+    file = Path(arguments.output or beside)
     write_graph(file, steps, format=form, title=compiled["name"])
     sys.stdout.write(f"drawn: {file}\n")
     return 0

@@ -73,9 +73,10 @@ ARROWS = {
     " octo_step_executors octo_step_results",
     # pictures
     "octo_graph_picture": "octo_step_graph",
+    "octo_graph_dot": "octo_errors octo_graph_picture",
     "octo_graph_mermaid": "octo_graph_picture",
     "octo_graph_steps": "octo_atomic_file octo_command_parser octo_exit_code octo_graph_checks"
-    " octo_graph_mermaid",
+    " octo_graph_dot octo_graph_mermaid",
     # the command line of instances
     "octo_command_parser": "octo_errors octo_typed_commands octo_version",
     "octo_step_grammar": "octo_command_parser",
@@ -186,7 +187,7 @@ THIRD_PARTY_HOMES = {
     "annotationlib": "octo_signature",  # Python's own, from 3.14 on
     "argparse_manpage": "make_man_pages",
     "fasteners": "octo_lock",
-    "graphviz": "octo_graph_steps",
+    "graphviz": "octo_graph_dot",
     "hatchling": "hatch_build",
     "jinja2": "recipe_sandbox recipe_values",
     "orjson": "octo_orjson",
