@@ -258,5 +258,6 @@ _CONVERSIONS: dict[str, Callable[[str], Any]] = {
 
 
 def _short(value: object) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
+    is_word = value is None or isinstance(value, bool)
+    text = kind_of(value) if is_word else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -264,4 +264,4 @@ def test_values_of_secrets_are_kept_in_no_cache(tmp_path: Path, own_cache: Path)
 def test_a_mistake_says_what_is_expected_and_what_is_there() -> None:
     assert input_mistake({"type": "integer"}, True) == "must be a whole number, and is true"
     assert input_mistake({"type": "number"}, 3) == ""
-    assert input_mistake({"type": "any", "choices": [1, "a"]}, True).endswith("and is True")
+    assert input_mistake({"type": "any", "choices": [1, "a"]}, True).endswith("and is true")

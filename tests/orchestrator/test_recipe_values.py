@@ -233,7 +233,7 @@ NAMES = Names(
         ("{{ 1 + }}", 0, 8, "is no template: unexpected '}}'", "{% raw %}"),
         ("{{ inputs.size", 0, 11, "unexpected end of template, expected '}}'", "{% raw %}"),
         ("{{ 1 && 2 }}", 0, 6, "is no template: unexpected char '&'", "write and, or, not"),
-        ("{{ 1 || 2 }}", 0, 6, "is no template: expected token", "write and, or, not"),
+        ("{{ 1 || 2 }}", 0, 7, "is no template: expected token", "write and, or, not"),
         ("{{ !1 }}", 0, 4, "is no template: unexpected char '!'", "write and, or, not"),
         ("{{ loop.index }}", 0, 4, "'loop' is not defined", ""),
         ("{{ 1 = 2 }}", 0, 6, "is no template: expected token", "to compare, write =="),
