@@ -82,8 +82,7 @@ class _Inputs:
         self.values: dict[str, Any] = {}
         self.problems: list[Problem] = []
         self.has_secrets = any(spec.get("secret") for spec in specs.values())
-        self.is_complete = True
-        """Whether each file could be read: else a value may be in it."""
+        self.is_complete = True  # until a file can't be read: any value may be in it
 
     def resolve(
         self, given: Sequence[str] | Mapping[str, Any], files: Sequence[str | Path]
@@ -140,10 +139,11 @@ class _Inputs:
             self.is_complete = False
             return
         for name, value in document.value.items():
-            written = document.written((name,))
-            if _is_taken_as_text(self.specs.get(name, {})) and value is not None:
-                value = value if written is None else written
-            hint = "" if written is None else _HOW_TO_WRITE_TEXT[not written]
+            written, hint = document.written((name,)), ""
+            if written is not None:
+                hint = _IN_QUOTES if written else _NOT_WRITTEN
+            if written and value is not None and _is_taken_as_text(self.specs.get(name, {})):
+                value = written
             self._take(name, value, file, document.place((name,)), hint)
 
     def _take_text(self, text: str) -> None:
@@ -199,11 +199,8 @@ def _is_taken_as_text(spec: Mapping[str, Any]) -> bool:
     return bool(spec.get("secret")) and spec.get("type", "any") == "any"
 
 
-_HOW_TO_WRITE_TEXT = (
-    "put it in quotes to keep it as text",
-    "nothing is written there; a text that begins with # needs quotes",
-)
-"""For a value that is written without quotes, and for none."""
+_IN_QUOTES = "put it in quotes to keep it as text"
+_NOT_WRITTEN = "nothing is written there; a text that begins with # needs quotes"
 
 
 def _as_number(text: str) -> int | float:
