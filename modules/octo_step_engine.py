@@ -54,6 +54,8 @@ from octo_step_states import RunState
 POLL_SECONDS = 0.25
 EXIT_SUCCESS, EXIT_ERROR, EXIT_PAUSED, EXIT_INTERRUPTED = 0, 1, 3, 130
 
+_PASSED_ON = {PauseRequested: PAUSE_REQUEST, StopRequested: STOP_REQUEST}
+
 _log = logging.getLogger(__name__)
 
 
@@ -285,6 +287,7 @@ class _Session:
         self._ending: Rest | Finish | None = None
         self._repeated: set[str] | None = None  # hooks with which the run went on, in flight still
         self._reason = ""
+        self._request = ""  # what nodes at work are asked for, too
 
     def outcome(self) -> Outcome:
         """How the run stands."""
@@ -397,8 +400,8 @@ class _Session:
             self.run.store(data, self.graph, now)
             logged = self._log.append(*records)
         self.engine._observe(logged)
-        if PauseRequested in map(type, asked):
-            self.program.pause(self.machine.in_flight)
+        for each in asked:
+            self._request = _PASSED_ON.get(type(each), self._request)
         for instruction in instructions:
             if isinstance(instruction, HookCall):
                 self._executor.submit(instruction)
@@ -458,8 +461,11 @@ class _Session:
 
     def _wait(self) -> list[Event]:
         """Block until something has happened, or until it is time to look at the file again."""
-        due = self.machine.retries_due()
-        timeout = None if self.machine.in_flight else POLL_SECONDS
+        due, at_work = self.machine.retries_due(), self.machine.in_flight
+        looks = not at_work or self.program.heed_requests(at_work)
+        if at_work and looks:
+            self._pass_on()
+        timeout = POLL_SECONDS if looks else None
         if self.machine.ready:
             timeout = 0.0
         elif due:
@@ -469,6 +475,14 @@ class _Session:
         now = time.time()
         events += [RetryDue(node) for when, node in due if when <= now]
         return [Tick(), *events] if self.machine.ready else events
+
+    def _pass_on(self) -> None:
+        """Ask the nodes at work for what the run was asked for; final ones are not to be ended."""
+        nodes = self.machine.in_flight
+        if self._request == STOP_REQUEST:
+            nodes = {name for name in nodes if not self.graph.node(name).is_final}
+        if self._request:
+            self.program.pass_on(self._request, nodes)
 
     def _call_and_wait(self, call: HookCall) -> HookResult:
         self._executor.submit(call)

@@ -67,8 +67,15 @@ class Program(Protocol):
         """Do nothing if all is there that a run needs; raises OctoError if something is missing."""
         ...
 
-    def pause(self, nodes: Collection[str]) -> None:
-        """The run is to rest: tell those of these nodes, which are at work, that can rest, too."""
+    def heed_requests(self, nodes: Collection[str]) -> bool:
+        """Whether any of these nodes, which are at work, can rest or end before it is done."""
+        ...
+
+    def pass_on(self, request: str, nodes: Collection[str]) -> None:
+        """The run is asked to rest, or to end (PAUSE_REQUEST, STOP_REQUEST): ask those nodes, too.
+
+        It is called again and again until they are done: a node may have just begun.
+        """
         ...
 
 
@@ -122,7 +129,10 @@ class LibraryProgram:
     def require_ready(self) -> None:  # noqa: D102
         pass
 
-    def pause(self, nodes: Collection[str]) -> None:  # noqa: D102
+    def heed_requests(self, nodes: Collection[str]) -> bool:  # noqa: D102
+        return False
+
+    def pass_on(self, request: str, nodes: Collection[str]) -> None:  # noqa: D102
         pass
 
 

@@ -22,9 +22,9 @@ from typing import Any, Final
 
 from octo_errors import InstanceError, OctoError, UsageError
 from octo_graph_checks import dependency_graph
-from octo_instance_dir import PAUSE_REQUEST, InstanceDir
+from octo_instance_dir import InstanceDir, runner_of
 from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY
-from octo_step_graph import StepGraph
+from octo_step_graph import StepGraph, item_of
 from octo_step_hooks import NodeSource
 from octo_step_lib import Problem
 from octo_step_output import file_stem
@@ -104,6 +104,8 @@ class RecipeProgram:
         if self.described()[RECIPE_GROUP]["secret_inputs"]:
             self.compiled = _isolated(self.compiled)
         self.graph = recipe_graph(self.compiled)
+        tasks = self.compiled["steps"].items()
+        self._nested = {name for name, task in tasks if task["type"] == "recipe"}
 
     # --- what the engine asks ---
 
@@ -151,10 +153,17 @@ class RecipeProgram:
                 hint="\n".join([command, *(f"or set {each} before" for each in variables)]),
             )
 
-    def pause(self, nodes: Collection[str]) -> None:
-        """Let the recipes rest that are steps of this one, and are at work."""
-        for node in nodes:
-            _pause_all(nested_instance(self.instance, node))
+    def heed_requests(self, nodes: Collection[str]) -> bool:
+        """Whether a recipe that is a step of this one is at work."""
+        return bool(self._nested) and any(map(self._is_nested, nodes))
+
+    def pass_on(self, request: str, nodes: Collection[str]) -> None:
+        """Ask the recipes to rest, or to end, that are steps of this one, and are at work."""
+        for node in filter(self._is_nested, nodes):
+            _ask_all(nested_instance(self.instance, node), request)
+
+    def _is_nested(self, node: str) -> bool:
+        return node in self._nested or item_of(node)[0] in self._nested
 
     def described(self) -> dict[str, dict[str, Any]]:
         """The groups of the parameter file that say what is run."""
@@ -280,13 +289,14 @@ def load_program(instance: InstanceDir, verbose: bool = False) -> RecipeProgram:
     )
 
 
-def _pause_all(place: Path) -> None:
-    """Ask a nested run to rest, and those that are nested in it, for which it waits."""
+def _ask_all(place: Path, request: str) -> None:
+    """Ask a nested run for something, then those that are nested in it, for which it waits."""
     with suppress(OctoError), InstanceDir(place).parameters.transaction() as data:
-        if data[GLOBAL_GROUP]["step_engine_state"] == "RUNNING":
-            data[GLOBAL_GROUP][PAUSE_REQUEST] = True
+        is_running = data[GLOBAL_GROUP]["step_engine_state"] == "RUNNING"
+        if is_running and runner_of(place) is not None:  # else the next run would heed it
+            data[GLOBAL_GROUP][request] = True
     for deeper in place.glob("nested/*"):
-        _pause_all(deeper)
+        _ask_all(deeper, request)
 
 
 def nested_instance(outer: Path, node: str) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from octo_errors import EngineBusyError, InstanceError, RecipeError
-from octo_instance_dir import InstanceDir
+from octo_instance_dir import STOP_REQUEST, InstanceDir
 from octo_step_engine import StepEngine
 from octo_step_graph import StepGraph
 from octo_step_states import RunState, Token
@@ -311,3 +312,49 @@ def test_what_is_no_instance_can_not_be_gone_on_with(tmp_path: Path) -> None:
     made = program(tmp_path, write(tmp_path, step("a")))
     begin_run(made, made.instance)
     assert isinstance(instance_to_resume(made.instance), InstanceDir)
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+class Heeding(RecipeProgram):
+    """Whose steps heed requests: `a` is done when it was asked, `end` when it could have been."""
+
+    asked: tuple[tuple[str, set[str]], ...] = ()
+    looked = 0
+
+    def heed_requests(self, nodes: Collection[str]) -> bool:
+        self.looked += "end" in nodes
+        if self.looked == 2:
+            (self.directory / "end.go").touch()
+        return True
+
+    def pass_on(self, request: str, nodes: Collection[str]) -> None:
+        self.asked += ((request, set(nodes)),)
+        if "a" in nodes:
+            (self.directory / "a.go").touch()
+
+
+def test_a_stop_is_passed_on_to_steps_at_work_and_not_to_finally_steps(tmp_path: Path) -> None:
+    wait = "until [ -e $OCTO_STEP.go ]; do sleep 0.01; done"
+    recipe = write(
+        tmp_path, step("a", command=wait), step("end", command=wait, **{"finally": True})
+    )
+    steps = Heeding(
+        pin_recipe(recipe, tmp_path),
+        Inputs(),
+        Choices(),
+        instance=tmp_path / "instance",
+        working_directory=tmp_path,
+    )
+    instance = begin_run(steps, steps.instance)
+
+    def stop(event: dict[str, Any]) -> None:
+        if event.get("node") == "a" and event["state"] == "ENTER":
+            with instance.parameters.transaction() as data:
+                data["global_parameters"][STOP_REQUEST] = True
+
+    outcome = StepEngine(instance, program=steps, observer=stop).run()
+    assert (outcome.engine_state, outcome.reason) == ("COMPLETE_ERROR", "stop requested")
+    assert steps.asked[0] == (STOP_REQUEST, {"a"})
+    assert not any("end" in nodes for _, nodes in steps.asked)

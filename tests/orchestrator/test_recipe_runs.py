@@ -641,23 +641,62 @@ def test_a_nested_run_that_rests_lets_the_outer_one_rest(place: Place) -> None:
     assert place.log() == ["in", "then", "b"]
 
 
-def test_ctrl_c_lets_the_nested_runs_rest_too_at_any_depth(place: Place) -> None:
-    place.recipe("name: s, type: recipe, recipe: middle.yaml", note("b", "depends_on: s"))
+def nest(place: Place, *more: str) -> None:
+    """Three recipes in each other; with more steps in the outermost."""
+    place.recipe("name: s, type: recipe, recipe: middle.yaml", note("b", "depends_on: s"), *more)
     place.recipe("name: m, type: recipe, recipe: inner.yaml", name="middle")
-    place.recipe(work("in", "hold", "in"), note("then", "depends_on: in"), name="inner")
+    place.recipe(
+        work("in", "hold", "in"),
+        note("then", "depends_on: in"),
+        note("end", "finally: true"),
+        name="inner",
+    )
 
-    def is_to_pause(name: str) -> bool:
-        return "pause_request_bool" in place.parameters(name)["global_parameters"]
 
-    with place.running("r.yaml") as process:
+INNERMOST = "r/nested/s/nested/m"
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+@pytest.mark.parametrize("way", ["Ctrl-C", "command"])
+def test_who_lets_a_run_rest_lets_the_nested_ones_rest_too_at_any_depth(
+    place: Place, way: str, executor: str
+) -> None:
+    nest(place)
+    with place.running("r.yaml", "--executor", executor) as process:
         wait_for(place.log, "the step to be at work")
-        process.send_signal(signal.SIGINT)
-        wait_for(lambda: is_to_pause("r/nested/s/nested/m"), "the inner run to be told")
+        if way == "Ctrl-C":
+            process.send_signal(signal.SIGINT)
+        else:
+            assert octo_step_instance.main(["pause", str(place.instance()), "--no-wait"]) == 0
+        wait_for(lambda: asked(place, "pause_request_bool"), "the inner run to be told")
         place.go("in")
         assert process.wait(DEADLINE_S) == 3
     assert place.log() == ["in"]
+    if way == "command":
+        assert place.parameters()["global_parameters"]["pause_reason"] == "pause requested"
     assert place.run("r.yaml", "--resume").returncode == 0
-    assert place.log() == ["in", "then", "b"]
+    assert place.log() == ["in", "then", "end", "b"]
+
+
+def test_who_stops_a_run_stops_the_nested_ones_too(place: Place) -> None:
+    nest(place, "name: last, type: recipe, recipe: last.yaml, finally: true")
+    place.recipe(note("z1"), note("z2", "depends_on: z1"), name="last")
+    with place.running("r.yaml") as process:
+        wait_for(place.log, "the step to be at work")
+        assert octo_step_instance.main(["stop", str(place.instance()), "--no-wait"]) == 0
+        wait_for(lambda: asked(place, "stop_request_bool"), "the inner run to be told")
+        place.go("in")
+        assert process.wait(DEADLINE_S) == 1
+    assert place.log() == ["in", "end", "z1", "z2"]
+    assert place.parameters()["global_parameters"]["end_reason"] == "stop requested"
+    ended = place.run("r.yaml", "--resume")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert place.log()[4:] == ["then", "end", "b", "z1", "z2"]
+
+
+def asked(place: Place, request: str) -> bool:
+    """Whether the innermost run has been asked for something."""
+    return request in place.parameters(INNERMOST)["global_parameters"]
 
 
 def test_wrong_inputs_of_a_nested_recipe_are_told(place: Place) -> None:

@@ -74,7 +74,10 @@ class Steps:
     def require_ready(self) -> None:
         pass
 
-    def pause(self, nodes: Collection[str]) -> None:
+    def heed_requests(self, nodes: Collection[str]) -> bool:
+        return False
+
+    def pass_on(self, request: str, nodes: Collection[str]) -> None:
         pass
 
 

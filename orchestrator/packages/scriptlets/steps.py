@@ -217,7 +217,10 @@ class ScriptletProgram:
     def require_ready(self) -> None:  # noqa: D102
         self._steps.require_ready()
 
-    def pause(self, nodes: Collection[str]) -> None:  # noqa: D102
+    def heed_requests(self, nodes: Collection[str]) -> bool:  # noqa: D102
+        return False
+
+    def pass_on(self, request: str, nodes: Collection[str]) -> None:  # noqa: D102
         pass
 
     def changes(self, instance: Path) -> list[str]:
