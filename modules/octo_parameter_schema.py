@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 PARAMETER_FILE_NAME = ".octo_step_engine_parameters.json"
 LOCK_FILE_NAME = ".octo_step_engine_parameters.lock"
 
+DURABILITIES = ("process", "power")
+"""What a change of the parameter file may be asked to survive: see `octo_lock_json`."""
+
 GLOBAL_GROUP = "global_parameters"
 REVISION_KEY = "parameter_revision"
 

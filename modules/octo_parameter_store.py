@@ -20,9 +20,11 @@ from octo_errors import (
     did_you_mean,
 )
 from octo_json_strict import JsonValueError, dump_value
+from octo_lock import DEFAULT_TIMEOUT
 from octo_lock_json import LockedJsonFile
 from octo_parameter_schema import (
     DEFAULT_PARAMETERS,
+    DURABILITIES,
     FORMAT,
     FORMAT_KEY,
     GLOBAL_GROUP,
@@ -36,10 +38,8 @@ if TYPE_CHECKING:
 
     Group = dict[str, Any]
 
-DURABILITIES = ("process", "power")
 DURABILITY_VARIABLE = "OCTO_DURABILITY"
 TIMEOUT_VARIABLE = "OCTO_LOCK_TIMEOUT"
-DEFAULT_LOCK_TIMEOUT = 30.0
 
 UNSET: Any = object()
 """No value at all, where None is one."""
@@ -237,7 +237,7 @@ def chosen_durability(given: str | None) -> str:
 
 def chosen_timeout(given: float | None) -> float:
     """What was given, or what the environment says, or else 30 seconds; checked."""
-    value = (_environment(TIMEOUT_VARIABLE) or DEFAULT_LOCK_TIMEOUT) if given is None else given
+    value = (_environment(TIMEOUT_VARIABLE) or DEFAULT_TIMEOUT) if given is None else given
     try:
         seconds = float(value)
     except (TypeError, ValueError):

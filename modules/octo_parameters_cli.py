@@ -18,7 +18,7 @@ import sys
 
 from octo_atomic_file import read_file
 from octo_json_strict import JsonTextError, JsonValueError, dump_value, parse_groups, parse_value
-from octo_parameter_schema import LOCK_FILE_NAME, PARAMETER_FILE_NAME
+from octo_parameter_schema import DURABILITIES, LOCK_FILE_NAME, PARAMETER_FILE_NAME
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -175,12 +175,11 @@ def _add_conditions(parser: Parser) -> None:
 def _add_maintenance(parser: Parser) -> None:
     from octo_command_parser import choice, one_of
 
-    durabilities = ("process", "power")
     add = parser.add_argument
     add(
         "--durability",
-        type=one_of(durabilities),
-        metavar=choice(durabilities),
+        type=one_of(DURABILITIES),
+        metavar=choice(DURABILITIES),
         help="what a change must survive when this command has ended (default: OCTO_DURABILITY,"
         " or process): the end of any process, or a loss of power",
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from octo_command_parser import Commands, Parser, choice, name, one_of, positive
+from octo_parameter_schema import DURABILITIES
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXECUTORS = ("serial", "threads", "processes")
-DURABILITIES = ("process", "power")
 FORMATS = ("svg", "png", "pdf", "dot", "mermaid")
 EXIT_CODES = """\
 exit codes:
