@@ -23,10 +23,10 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from octo_json_strict import JsonTextError, JsonValueError, dump_value, parse_va
 from octo_lock_json import LockedJsonFile, speed_up
 from octo_parameter_schema import GLOBAL_GROUP
 from octo_parameter_store import same_value
+from octo_timestamp import timestamp
 from orchestrator.context_history import Change, FileHistory, MemoryHistory, brief
 from orchestrator.context_watch import GONE, News, Subscribers
 
@@ -273,7 +274,7 @@ class Context:
         shared = groups.setdefault(GLOBAL_GROUP, {})
         count = shared.get(COUNT_KEY, 0)
         count = count if type(count) is int else 0
-        stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        stamp = f"{timestamp(time.time())}Z"
         numbered = [
             {"ts": stamp, "seq": seq, **change} for seq, change in enumerate(changes, count + 1)
         ]

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from scriptlets.lifecycle import ScriptletFailed
+from scriptlets.resources import MAXRSS_UNIT
 
 OUTPUT_LIMIT: Final = 64 * 1024
 """Characters of standard output that are kept, from its end."""
@@ -32,7 +33,6 @@ OUTPUT_LIMIT: Final = 64 * 1024
 GRACE_S: Final = 2.0
 _LAST_OUTPUT_S: Final = 0.5
 _CHUNK: Final = 64 * 1024
-_MEMORY_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 _running: dict[subprocess.Popen[bytes], bool] = {}
 """The commands of this process -> whether they lead a group of their own."""
@@ -176,7 +176,7 @@ def _wait(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     process.returncode = os.waitstatus_to_exitcode(status)
     return {
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 6),
-        "peak_memory_bytes": usage.ru_maxrss * _MEMORY_UNIT,
+        "peak_memory_bytes": usage.ru_maxrss * MAXRSS_UNIT,
     }
 
 

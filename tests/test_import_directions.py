@@ -79,7 +79,7 @@ ARROWS = {
     " octo_graph_dot octo_graph_mermaid",
     # the command line of instances
     "octo_command_parser": "octo_errors octo_typed_commands octo_version",
-    "octo_step_grammar": "octo_command_parser",
+    "octo_step_grammar": "octo_command_parser octo_parameter_schema",
     "octo_library_template": "octo_errors",
     "octo_step_status": "octo_instance_setup",
     "octo_step_history": "octo_step_status",
@@ -142,7 +142,7 @@ ORCHESTRATOR = {
     "run_logging": "",
     "run_plan": "dependency_graph",
     "recipe_choices": "",
-    "recipe_shell": "scriptlets.lifecycle",
+    "recipe_shell": "scriptlets.lifecycle scriptlets.resources",
     "recipe_pin": "recipe_compiler recipe_modules",
     "recipe_environment": "context recipe_modules recipe_pin recipe_secrets",
     "recipe_steps": "recipe_document recipe_environment recipe_output recipe_shell recipe_values"

@@ -11,7 +11,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+"""Of `ru_maxrss`, in bytes."""
 
 
 class Usage:
@@ -63,4 +64,4 @@ def _peak_memory(own_process: bool) -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if own_process:
         peak = max(peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-    return peak * _UNIT
+    return peak * MAXRSS_UNIT
