@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Defaults = Mapping[str, Mapping[str, Any]]
 
-__all__ = ["FileLock", "Groups", "LockedJsonFile", "Repair", "Transaction", "speed_up"]
+__all__ = ["Groups", "LockedJsonFile", "Repair", "Transaction", "speed_up"]
 
 SAFETY_COPY_SUFFIX = ".backup"
 SAFETY_COPY_AGE = 1.0  # seconds

@@ -26,7 +26,6 @@ from octo_step_hooks import (
     NodeObjects,
     NodeSource,
     interrupted,
-    perform,
     refused,
 )
 from octo_step_messages import HookCall
@@ -44,7 +43,6 @@ __all__ = [
     "LibrarySource",
     "NodeSource",
     "make_executor",
-    "perform",
 ]
 
 KINDS: Final = ("serial", "threads", "processes")

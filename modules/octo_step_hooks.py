@@ -286,19 +286,19 @@ def _tell_exception(result: HookResult, exc: BaseException, prefix: str = "") ->
         result.error = "interrupted"
         return
     if isinstance(exc, StepFailure):
-        result.error = prefix + printable(str(exc), TEXT_LIMIT)
-        result.traceback, result.facts = printable(exc.traceback, TRACEBACK_LIMIT), exc.facts
+        result.error = prefix + as_utf_8(str(exc), TEXT_LIMIT)
+        result.traceback, result.facts = as_utf_8(exc.traceback, TRACEBACK_LIMIT), exc.facts
         return
     if isinstance(exc, SystemExit):
         text = f"called sys.exit({_short_repr(exc.code)}): a hook returns 0 or None for success"
     else:
         text = f"{type(exc).__name__}: {_safely(str, exc)}".removesuffix(": ")
-    result.error = prefix + printable(text, TEXT_LIMIT)
+    result.error = prefix + as_utf_8(text, TEXT_LIMIT)
     import traceback  # only a failure pays for it
 
     below = exc.__traceback__.tb_next if exc.__traceback__ else None
     lines = _safely(lambda e: "".join(traceback.format_exception(type(e), e, below)), exc)
-    result.traceback = printable(lines, TRACEBACK_LIMIT)
+    result.traceback = as_utf_8(lines, TRACEBACK_LIMIT)
 
 
 def _plain_value(value: Any) -> Any:
@@ -307,12 +307,12 @@ def _plain_value(value: Any) -> Any:
     if type(value) is int and abs(value) < 2**53:
         return value
     if type(value) is str and len(value) <= VALUE_LIMIT:
-        return printable(value, VALUE_LIMIT)
+        return as_utf_8(value, VALUE_LIMIT)
     return _short_repr(value)
 
 
 def _short_repr(value: object) -> str:
-    return printable(_safely(_brief.repr, value), VALUE_LIMIT)
+    return as_utf_8(_safely(_brief.repr, value), VALUE_LIMIT)
 
 
 def _safely(describe: Callable[[Any], str], value: object) -> str:
@@ -325,7 +325,7 @@ def _safely(describe: Callable[[Any], str], value: object) -> str:
         return f"<{type(value).__name__} that can't be described>"
 
 
-def printable(text: str, limit: int) -> str:
+def as_utf_8(text: str, limit: int) -> str:
     """The text as UTF-8 can hold it, shortened in the middle to about `limit` characters."""
     if len(text) > limit:
         half = limit // 2

@@ -58,14 +58,16 @@ def _number(field: str) -> Key:
 
 
 def _share(field: str) -> Key:
-    accepts = lambda v: _is_number(v) and v <= 1  # noqa: E731
-    return Key(field, "a number from 0 to 1", accepts, float)
+    return Key(field, "a number from 0 to 1", lambda v: _is_number(v) and v <= 1, float)
 
 
 def _limit(field: str) -> Key:
-    expected = "a number of seconds, 0 or more, or None"
-    accepts = lambda v: v is None or _is_number(v)  # noqa: E731
-    return Key(field, expected, accepts, lambda v: float(v) if v else None)
+    return Key(
+        field,
+        "a number of seconds, 0 or more, or None",
+        lambda v: v is None or _is_number(v),
+        lambda v: float(v) if v else None,
+    )
 
 
 def _choice(field: str, *choices: str) -> Key:

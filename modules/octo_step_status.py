@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from octo_errors import OctoError, count
+from octo_errors import OctoError
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, STOP_REQUEST, InstanceDir, Runner
 from octo_parameter_schema import (
     ACTIVE_GROUP,
@@ -23,13 +23,14 @@ from octo_parameter_schema import (
     GLOBAL_GROUP,
     JUMP_PENDING,
     PROGRAM_KEY,
+    PROGRESS_GROUP,
     STATUS_KEY,
 )
 from octo_typed_commands import resume_command
 
 Condition = Literal["new", "running", "paused", "interrupted", "complete_success", "complete_error"]
-REQUESTS = {PAUSE_REQUEST: "pause", STOP_REQUEST: "stop"}
-JUMPS = (JUMP_REQUEST, JUMP_PENDING)
+_ASKED_TO = {PAUSE_REQUEST: "pause", STOP_REQUEST: "stop"}
+_JUMPS = (JUMP_REQUEST, JUMP_PENDING)
 LOOK_EVERY_S = 0.2
 
 _ENDS: dict[str, Condition] = {
@@ -64,6 +65,9 @@ class Status(NamedTuple):
         active: All nodes that are not left yet: several in a fork.
         joins: Nodes that wait to be reached from everywhere -> the nodes they were reached from.
         next: The nodes that the chosen arrows lead to; empty until ADVANCE has chosen.
+        steps: How many nodes were left since the run began.
+        progress: In a graph by dependency: how many nodes are `done` or left out, of how many in
+            `total`; elsewhere empty.
         reason: Why it rests or has ended.
         errors: Nodes whose last attempt failed -> the short text.
         armed: Nodes whose `step_make_safe` is owed if the run doesn't succeed.
@@ -88,6 +92,7 @@ class Status(NamedTuple):
     joins: dict[str, list[str]]
     next: list[str]
     steps: int
+    progress: dict[str, int]
     reason: str
     errors: dict[str, str]
     armed: list[str]
@@ -155,7 +160,7 @@ def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str 
         library=_text(shared, "step_engine_library_path"),
         program=_text(shared, PROGRAM_KEY) or "library",
         recipe=_text(_dict(data, "recipe"), "file"),
-        condition=_condition(data, runner, bool(active or shared.get("current_step_node"))),
+        condition=_condition(data, runner, bool(active)),
         engine_state=engine_state,
         run_id=_text(shared, "run_id"),
         runner=runner,
@@ -166,6 +171,7 @@ def status_of(data: dict[str, Any], runner: Runner | None = None, instance: str 
         joins={name: _list(sources) for name, sources in _dict(data, ARRIVALS_GROUP).items()},
         next=[name for name in _text(shared, "next_step_node").split(",") if name],
         steps=steps if isinstance(steps := shared.get("engine_step_count"), int) else 0,
+        progress=_progress(_dict(data, PROGRESS_GROUP)),
         reason=_text(shared, "end_reason" if engine_state in _ENDS else "pause_reason"),
         errors=_errors(data),
         armed=_list(shared.get(ARMED_KEY)),
@@ -182,7 +188,7 @@ def status_lines(status: Status, launcher: str) -> list[str]:
         ("at", _place(status)),
         ("next", ", ".join(status.next)),
         ("joins", _joins(status)),
-        ("steps", f"{status.steps} done" if status.steps else ""),
+        ("steps", f"{_steps_done(status)} done" if status.steps or status.progress else ""),
         ("asked to", ", ".join(status.requests)),
         ("armed", ", ".join(status.armed)),
         *(("error", f"{node}: {one_line(text)}") for node, text in status.errors.items()),
@@ -207,7 +213,7 @@ def status_line(status: Status) -> str:
         f"{datetime.now():%H:%M:%S}",
         _headline(status),
         *places,
-        f"{count(status.steps, 'step')} done",
+        f"steps done: {_steps_done(status)}",
     ]
     return printable("  ".join(facts))
 
@@ -293,14 +299,17 @@ def _signature(instance: InstanceDir) -> tuple[int, int, int]:
     return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
-def _condition(data: dict[str, Any], runner: Runner | None, begun: bool) -> Condition:
-    engine_state = _text(_dict(data, GLOBAL_GROUP), "step_engine_state")
+def _condition(data: dict[str, Any], runner: Runner | None, active: bool) -> Condition:
+    shared = _dict(data, GLOBAL_GROUP)
+    engine_state = _text(shared, "step_engine_state")
     if runner is not None:
         return "running"
     if engine_state in _ENDS:
         return _ENDS[engine_state]
     if engine_state in ("STARTUP", "RUNNING") and ACTIVE_GROUP in data:
         return "interrupted"
+    # Between two steps of a graph by dependency no node is active.
+    begun = active or shared.get("current_step_node") or shared.get("run_id")
     return "paused" if begun else "new"
 
 
@@ -316,6 +325,13 @@ def _active(name: str, record: object) -> ActiveNode:
     )
 
 
+def _progress(group: dict[str, Any]) -> dict[str, int]:
+    done, total = group.get("steps_done"), group.get("steps_total")
+    if not (isinstance(done, int) and isinstance(total, int)):
+        return {}
+    return {"done": done, "total": total}
+
+
 def _errors(data: dict[str, Any]) -> dict[str, str]:
     """The groups in which the engine keeps the result of a node, where that is an error."""
     return {
@@ -327,8 +343,8 @@ def _errors(data: dict[str, Any]) -> dict[str, str]:
 
 def _requests(shared: dict[str, Any]) -> list[str]:
     """What people ask for, and what the engine will do when the present hooks are done."""
-    asked = [word for key, word in REQUESTS.items() if shared.get(key)]
-    asked += [f"jump to {shared[key]}" for key in JUMPS if shared.get(key)]
+    asked = [word for key, word in _ASKED_TO.items() if shared.get(key)]
+    asked += [f"jump to {shared[key]}" for key in _JUMPS if shared.get(key)]
     return asked + ([f"end: {shared[END_PENDING]}"] if shared.get(END_PENDING) else [])
 
 
@@ -410,6 +426,12 @@ def _program(status: Status) -> tuple[str, str]:
     path = status.library
     lacks = "" if os.path.isdir(path) else ", which is not there"  # noqa: PTH112
     return "library", f"{path or '(none)'}{lacks}"
+
+
+def _steps_done(status: Status) -> str:
+    if status.progress:
+        return f"{status.progress['done']} of {status.progress['total']}"
+    return str(status.steps)
 
 
 def _joins(status: Status) -> str:

@@ -29,9 +29,9 @@ from typing import Any, Final, Literal
 from octo_step_hooks import (
     HookResult,
     NodeSource,
+    as_utf_8,
     failed,
     interrupted,
-    printable,
     refused,
 )
 from octo_step_messages import HookCall
@@ -344,7 +344,7 @@ class _Worker:
         assert self._process.stdin is not None
         with self._process.stdin, self._words as words:
             words.seek(max(0, words.seek(0, os.SEEK_END) - _LAST_WORDS))
-            return printable(words.read().decode("utf-8", "backslashreplace"), _LAST_WORDS)
+            return as_utf_8(words.read().decode("utf-8", "backslashreplace"), _LAST_WORDS)
 
 
 def _ending(code: int | None) -> str:
