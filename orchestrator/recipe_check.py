@@ -123,7 +123,7 @@ class _Checks:
         self._head()
         self._inputs()
         self._names()
-        for step in self.steps.values():
+        for step in self.recipe.steps:  # also those whose name is another's
             self._keys_of_type(step)
             self._keys_together(step)
             self._dependencies(step)
@@ -134,7 +134,7 @@ class _Checks:
         check_templates(self.report, self.recipe, self.steps, graph)
         directory = self.checked.source.path.parent
         calls = CallChecks(self.report, directory, self.files.working_directory)
-        for step in self.steps.values():
+        for step in self.recipe.steps:
             calls.check(step)
             if step.type == "recipe" and step.recipe is not None:
                 self._nested(step, step.recipe)
@@ -346,7 +346,7 @@ class _Checks:
         nested = self.checked.nested[step.name] = self.files.check(source, self.chain)
         known = set(map(id, self.checked.problems))
         self.checked.problems.extend(each for each in nested.problems if id(each) not in known)
-        if nested.recipe is not None and not isinstance(step.args, list):
+        if nested.recipe and "args" not in step.broken and not isinstance(step.args, list):
             self._given_inputs(step, step.args or {}, nested.recipe)
 
     def _given_inputs(self, step: Step, args: Mapping[str, Any], nested: Recipe) -> None:

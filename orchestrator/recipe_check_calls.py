@@ -33,7 +33,7 @@ class CallChecks:
 
     def check(self, step: Step) -> None:
         """Tell what is wrong with the call of a step."""
-        if step.broken & {"type", "module", "function", "args", "command"}:
+        if step.broken & {"type", "module", "function", "command"}:
             return
         checks = {"python": self._python, "shell": self._shell, "step_node": self._step_node}
         if check := checks.get(step.type):
@@ -61,6 +61,8 @@ class CallChecks:
     # --- shell ------------------------------------------------------------------------------------
 
     def _shell(self, step: Step) -> None:
+        if "args" in step.broken:  # the command may be there
+            return
         args = step.args if isinstance(step.args, dict) else {}
         commands = [each for each in (step.command, args.get("command")) if each is not None]
         if len(commands) == 2:

@@ -376,6 +376,32 @@ def test_all_mistakes_are_told_at_once_and_what_is_right_is_kept(check: CheckTex
     assert {each.line for each in checked.problems} == {place + 2 for place in range(len(steps))}
 
 
+def test_a_step_whose_name_is_taken_or_whose_args_are_none_is_checked_all_the_same(
+    check: CheckText,
+) -> None:
+    check.write("inputs: {size: {type: integer}}\nsteps: [5]", "b.yaml")
+    found = check.problems(f"""\
+        steps:
+        - {{name: a, {CALL}}}
+        - {{name: a, module: absent, function: f, depends_on: b}}
+        - {{name: c, module: tasks, function: twp, args: 5}}
+        - {{name: d, module: tasks, function: two, args: 5}}
+        - {{name: e, type: shell, args: 5}}
+        - {{name: f, type: recipe, recipe: b.yaml, args: 5}}
+        """)
+    assert [each.partition("\n")[0] for each in found] == [
+        "b.yaml:2:9: step 1 must be a mapping, and is a whole number",
+        "r.yaml:3:4: there is a step 'a' already, in line 2",
+        "r.yaml:3:13: step 'a': there is no module 'absent'",
+        "r.yaml:3:42: step 'a' depends on 'b', and there is no such step",
+        "r.yaml:4:28: step 'c': tasks has no 'twp'",
+        "r.yaml:4:43: step 'c': args must be a mapping or a list, and is 5",
+        "r.yaml:5:43: step 'd': args must be a mapping or a list, and is 5",
+        "r.yaml:6:26: step 'e': args must be a mapping or a list, and is 5",
+        "r.yaml:7:43: step 'f': args must be a mapping or a list, and is 5",
+    ]
+
+
 def test_mistakes_of_the_head_are_told_where_no_step_is_right(check: CheckText) -> None:
     found = check.problems("stesp: 1\ninputs: {n: {type: integer, default: x}}\nsteps: [{}, 5]")
     assert [each.split(": ")[0] for each in found] == [
