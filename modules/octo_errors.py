@@ -134,6 +134,22 @@ class GraphRenderError(OctoError):
     pass
 
 
+def file_error(kind: type[OctoError], path: str, what: str, error: OSError) -> OctoError:
+    """The error that a file can't be `what`, since the system refuses it: why, and which file.
+
+    That is told where it is another one than `path`, a temporary one say.
+    """
+    cause = error.strerror or str(error)
+    if isinstance(error.filename, str) and error.filename != path:
+        cause += f": {error.filename}"
+    return kind(
+        f"{path}: can't be {what}: {cause}",
+        hint="look at the free space, at what lies there, and at who may write there",
+        path=path,
+        errno=error.errno,
+    )
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """The hint for a misspelt name: `did you mean 'x'?`, or the few names there are, or nothing."""
     names = [str(name) for name in candidates]

@@ -27,6 +27,7 @@ from octo_errors import (
     InstanceFileError,
     LockTimeoutError,
     OctoError,
+    file_error,
     near_names,
 )
 from octo_lock import FileLock, is_locked
@@ -199,16 +200,8 @@ def _myself() -> bytes:
     return json.dumps(runner).encode()
 
 
-def _unusable(path: Path, error: OSError) -> InstanceFileError:
-    cause = error.strerror or str(error)
-    if isinstance(error.filename, str) and error.filename != str(path):
-        cause += f": {error.filename}"
-    return InstanceFileError(
-        f"{path}: can't be used: {cause}",
-        hint="look at the free space, at what lies there, and at who may write there",
-        path=str(path),
-        errno=error.errno,
-    )
+def _unusable(path: Path, error: OSError) -> OctoError:
+    return file_error(InstanceFileError, str(path), "used", error)
 
 
 def _no_instance(path: Path, what: str) -> OctoError:

@@ -29,7 +29,14 @@ import time
 import octo_atomic_file
 import octo_json_groups
 from octo_atomic_file import create_file, holds, read_file, replace_file
-from octo_errors import LockFileError, ParameterFileError, ParameterValueError, WaitTimeoutError
+from octo_errors import (
+    LockFileError,
+    OctoError,
+    ParameterFileError,
+    ParameterValueError,
+    WaitTimeoutError,
+    file_error,
+)
 from octo_json_groups import Groups, GroupsText, fill_missing, no_group
 from octo_json_strict import JsonTextError, JsonValueError
 from octo_lock import DEFAULT_TIMEOUT, FileLock
@@ -343,16 +350,8 @@ class LockedJsonFile:
 
     # --- what can be wrong with it ---
 
-    def _unusable(self, what: str, error: OSError) -> ParameterFileError:
-        cause = error.strerror or str(error)
-        if error.filename not in (None, self.path):
-            cause += f": {error.filename}"
-        return ParameterFileError(
-            f"{self.path}: can't be {what}: {cause}",
-            hint="look at the free space, at what lies there, and at who may write there",
-            path=self.path,
-            errno=error.errno,
-        )
+    def _unusable(self, what: str, error: OSError) -> OctoError:
+        return file_error(ParameterFileError, self.path, what, error)
 
     def _bad_text(self, error: JsonTextError) -> ParameterFileError:
         from octo_typed_commands import parameters_command  # only needed here
