@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 
+import octo_graph_steps
+import octo_step_executors
+import octo_step_grammar
 from octo_instance_setup import create_instance
 from tests.support import PROJECT, Command, MakeLibrary
 
@@ -236,6 +239,11 @@ def test_every_command_has_help(octo: Octo) -> None:
     for each in commands:
         done = octo(each, "--help")
         assert done.returncode == 0 and each in done.stdout and done.stderr == ""
+
+
+def test_the_grammar_offers_what_there_is() -> None:
+    assert octo_step_grammar.EXECUTORS == octo_step_executors.KINDS
+    assert octo_step_grammar.FORMATS == octo_graph_steps.FORMATS
 
 
 def test_help_and_status_start_without_what_is_slow_to_import(make_instance: MakeInstance) -> None:
