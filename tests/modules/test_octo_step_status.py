@@ -53,6 +53,18 @@ def test_a_run_without_active_nodes_is_new() -> None:
     assert status_of({"global_parameters": {"step_engine_state": "INACTIVE"}}).condition == "new"
 
 
+def test_between_two_steps_of_a_recipe_none_is_active_and_the_run_is_not_new() -> None:
+    data: dict[str, Any] = {
+        "global_parameters": {"run_id": "r", "pause_reason": "max-steps 2", "engine_step_count": 7},
+        "active_steps": {},
+        "run_progress": {"steps_total": 6, "steps_done": 2},
+    }
+    status = status_of(data)
+    assert status.condition == "paused" and status.progress == {"done": 2, "total": 6}
+    assert "  steps     2 of 6 done" in status_lines(status, "P")
+    assert status_line(status).endswith("steps done: 2 of 6")
+
+
 def test_every_active_node_is_told_with_its_attempt_and_back_off() -> None:
     data = parameters(step_engine_state="RUNNING")
     due = "2999-01-01T00:00:00+00:00"
