@@ -99,6 +99,9 @@ class StepRecord:
     def item_event(self, number: int, event: Event) -> None:
         """Something happened to one of its items."""
         kind = event["event"]
+        if kind == "state" and event["state"] == "ENTER":
+            self.status, self.error = RUNNING, ""  # it may have failed, and be tried again
+            return
         if kind == "step_error":
             self.failing[number] = str(event.get("error", ""))
         elif kind == "state" and event["state"] == "EXECUTE":
@@ -110,6 +113,12 @@ class StepRecord:
         self.wall_s = _sum(self.wall_s, event.get("wall_s"))
         self.cpu_s = _sum(self.cpu_s, event.get("cpu_s"))
         self._peak(event)
+
+    def run_ended(self) -> None:
+        """Where the run has ended by the failure of an item, no more is heard of the step."""
+        if self.status == RUNNING and self.failing:
+            self.status = FAILED
+            self.error = f"{len(self.failing)} of {self.items} items failed"
 
     def _use(self, event: Event) -> None:
         self.wall_s, self.cpu_s = event.get("wall_s"), event.get("cpu_s")
@@ -147,6 +156,9 @@ class RunRecord:
             self._until = event["ts"]
         if kind in ("run_start", "resume"):
             self._starts(event)
+        elif kind == "run_end":
+            for step in self.steps.values():
+                step.run_ended()
         elif node in self.steps:
             self._add_to_step(node, event)
         elif node is not None:

@@ -29,6 +29,7 @@ from octo_step_machine import HALVES
 from octo_step_output import log_file_name
 from octo_step_states import RunState
 from octo_step_status import duration_text, one_line
+from orchestrator.recipe_program import RECIPE_GROUP, left_out_bits
 from orchestrator.run_record import (
     COMPLETED,
     FAILED,
@@ -67,7 +68,8 @@ class RunReport:
     ) -> None:
         self._recipe = str(compiled["name"])
         self._instance = instance
-        self._record = RunRecord(compiled["step_node_graph_dict"])
+        self._nodes: Mapping[str, Mapping[str, Any]] = compiled["step_node_graph_dict"]
+        self._record = RunRecord(self._nodes)
         self._view = self._fitting_view(2 if json_output else 1, quiet)
         self._left_out: set[str] | None = None
 
@@ -206,9 +208,12 @@ class RunReport:
         if not self._record.run_id:  # it had ended before: nothing was heard of it
             self._read_earlier(groups[GLOBAL_GROUP].get("run_id", ""))
         done = _done(groups, list(self._record.steps))
+        left_out = self._left_out_undone(groups)
         statuses = {}
         for name, step in self._record.steps.items():
-            if step.status == PENDING and name in done:
+            if name in left_out:
+                statuses[name] = SKIPPED
+            elif step.status == PENDING and name in done:
                 # What the log doesn't tell was left out, or is so long ago that it is gone.
                 statuses[name] = SKIPPED if self._record.is_whole else COMPLETED
             elif step.status in (COMPLETED, SKIPPED) and name not in done:
@@ -216,6 +221,16 @@ class RunReport:
             else:
                 statuses[name] = _at_rest(step, outcome)
         return _Ended(statuses, groups)
+
+    def _left_out_undone(self, groups: Groups) -> set[str]:
+        """The steps that are left out, which counts as done, but for those that are done."""
+        done = left_out_bits(groups.get(RECIPE_GROUP, {}))
+        nodes = self._nodes.items()
+        return {
+            name
+            for place, (name, node) in enumerate(nodes)
+            if not node.get("active_node_step_bool", 1) and not done >> place & 1
+        }
 
     def _step(self, name: str, ended: _Ended) -> dict[str, Any]:
         step = self._record.steps[name]

@@ -138,7 +138,7 @@ ORCHESTRATOR = {
     "recipe_secrets": "",
     "recipe_output": "recipe_secrets",
     "run_record": "",
-    "run_report": "run_record",
+    "run_report": "recipe_program run_record",
     "run_logging": "",
     "run_plan": "dependency_graph",
     "recipe_choices": "",

@@ -260,6 +260,37 @@ def test_the_items_of_a_step_are_counted_in_it(steps: Steps) -> None:
     assert "  each: 1 of 3 items failed\n  each[1]: not this one" in summary
 
 
+def test_a_step_whose_items_fail_has_failed_also_when_that_ends_the_run(steps: Steps) -> None:
+    works = {number: failing(1, StepResult(number)) for number in (1, 2)}
+    steps.add("each", lambda number: works.get(number, say("0"))(), items=[0, 1, 2, 3])
+    result, summary = run(steps)
+    each = result["steps"]["each"]
+    assert each["items"] == {"total": 4, "completed": 1, "failed": {"1": "no luck"}}
+    assert (each["status"], each["error"]) == ("failed", "1 of 4 items failed")
+    assert numbers(result) == [1, 0, 1, 0, 0]
+    assert "failed:\n  each: 1 of 4 items failed\n  each[1]: no luck" in summary
+    each = run(steps, retry_failed=True)[0]["steps"]["each"]
+    assert each["items"] == {"total": 4, "completed": 2, "failed": {"2": "no luck"}}
+    assert (each["status"], each["error"]) == ("failed", "1 of 4 items failed")
+    each = run(steps, retry_failed=True)[0]["steps"]["each"]
+    assert (each["status"], each["error"], each["items"]["completed"]) == ("completed", None, 4)
+
+
+def test_a_step_with_items_is_at_work_again_while_they_are_tried_again() -> None:
+    record = RunRecord(["each"])
+    common = {"run_id": "1", "ts": "2026-03-01T09:30:12.000000Z", "attempt": 1}
+    for kind, node, more in (
+        ("state", "each", {"state": "ENTER"}),
+        ("items", "each", {"count": 1}),
+        ("state", "each[0]", {"state": "ENTER"}),
+        ("step_error", "each[0]", {"error": "no luck"}),
+        ("step_error", "each", {"error": "1 of 1 items failed"}),
+        ("state", "each[0]", {"state": "ENTER"}),
+    ):
+        record.add({**common, "event": kind, "node": node, **more})
+    assert (record.steps["each"].status, record.steps["each"].error) == ("running", "")
+
+
 # --- a run in several stretches -------------------------------------------------------------------
 
 
@@ -330,6 +361,19 @@ def test_a_log_that_cant_be_read_ends_no_run(
     result, _ = run(steps)
     assert result["success"] and statuses(result)["first"] == "completed"
     assert f"{log}:1" in caplog.text
+
+
+def test_what_is_left_out_now_is_completed_only_if_it_is_done(steps: Steps) -> None:
+    for name in ("kept", "undone", "failed", "other"):
+        steps.add(name, failing(9) if name == "failed" else say(name))
+    steps.keep_going = True
+    assert list(statuses(run(steps)[0]).values()) == ["completed"] * 2 + ["failed", "completed"]
+    for name in ("kept", "undone", "failed"):
+        steps.compiled["step_node_graph_dict"][name]["active_node_step_bool"] = 0
+    with InstanceDir(steps.directory / "run").parameters.transaction() as data:
+        data["recipe"] = {"left_out_done_bits": hex(steps.graph.bits(["kept"]))}
+    result, _ = run(steps)
+    assert list(statuses(result).values()) == ["completed", "skipped", "skipped", "completed"]
 
 
 # --- how steps stand when nothing is at work ------------------------------------------------------
