@@ -34,7 +34,7 @@ from octo_step_status import (
     read_status,
     status_of,
 )
-from octo_typed_commands import launcher_command, resume_command
+from octo_typed_commands import launcher_command, path_from_here, resume_command
 
 
 def run(arguments: Namespace) -> int:
@@ -207,7 +207,7 @@ def _logs(view: PlainView, logs: Path) -> Iterator[str]:
     for node in view.failed:
         path = logs / log_file_name(node)
         if path.exists():
-            yield f"output: {os.path.relpath(path)}"
+            yield f"output: {path_from_here(path)}"
 
 
 def _is_single_step(outcome: Outcome) -> bool:

@@ -54,10 +54,23 @@ def started_command(*words: str) -> str:
 
 def resume_command(instance: Directory) -> str:
     """What goes on with the run of a recipe, where `run` leaves what failed as it is."""
+    return run_recipe_command("--resume", "--instance", path_from_here(instance))
+
+
+def run_recipe_command(*words: str) -> str:
+    """The program that runs recipes."""
+    return _line(*_program("octo-recipe-run", _of_recipes("runner.py")), *words)
+
+
+def recipe_command(*words: str) -> str:
+    """The program that checks, compiles and draws recipes."""
+    return _line(*_program("octo-recipe", _of_recipes("enhanced_recipe_parser.py")), *words)
+
+
+def _of_recipes(script: str) -> str:
     above = os.path.dirname(_MODULES)  # in a checkout; once installed, both are in one place
     folder = _MODULES if os.path.isdir(os.path.join(_MODULES, "orchestrator")) else above
-    program = _program("octo-recipe-run", os.path.join(folder, "orchestrator", "runner.py"))
-    return _line(*program, "--resume", "--instance", os.path.relpath(instance))
+    return os.path.join(folder, "orchestrator", script)
 
 
 def program_command(name: str, *words: str) -> str:
@@ -106,6 +119,10 @@ def path_from_here(path: Directory) -> str:
 
 
 def _line(*words: str) -> str:
+    if os.name == "nt":
+        from subprocess import list2cmdline  # single quotes are no quotes there
+
+        return list2cmdline(words)
     import shlex
 
     return shlex.join(words)

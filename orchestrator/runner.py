@@ -24,6 +24,12 @@ import argparse
 from octo_command_parser import Parser, choice, one_of, positive, program_name
 from octo_errors import UsageError
 from octo_step_grammar import EXECUTORS
+from octo_typed_commands import (
+    path_from_here,
+    recipe_command,
+    resume_command,
+    run_recipe_command,
+)
 from orchestrator.command_line import as_json, carry_out, stdout_for_document
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
@@ -223,8 +229,9 @@ def _parse(argv: list[str]) -> Namespace:
     parser = get_parser()
     arguments, extra = parser.parse_known_intermixed_args(argv)
     if extra and arguments.file in OTHER_COMMANDS and not extra[0].startswith("-"):
-        hint = f"this will do: {_meant(arguments.file, extra[0])}"
-        raise UsageError(f"{arguments.file!r} is no recipe", hint=hint)
+        command, recipe = arguments.file, extra[0]
+        meant = run_recipe_command(recipe) if command == "run" else recipe_command(command, recipe)
+        raise UsageError(f"{command!r} is no recipe", hint=f"this will do: {meant}")
     if extra:
         parser.refuse(extra[0].partition("=")[0])
     if arguments.file and arguments.recipe:
@@ -235,16 +242,6 @@ def _parse(argv: list[str]) -> Namespace:
     if arguments.accept_changes and not arguments.resume:
         parser.error("--accept-changes goes with --resume")
     return arguments
-
-
-def _meant(command: str, recipe: str) -> str:
-    """What to type for a command that this program has not."""
-    if command == "run":
-        return _command(recipe)
-    if not _is_script():
-        return _line("octo-recipe", command, recipe)
-    other = os.path.join(os.path.dirname(sys.argv[0]), "enhanced_recipe_parser.py")  # noqa: PTH118, PTH120
-    return _line("python", other, command, recipe)
 
 
 # --- a run ----------------------------------------------------------------------------------------
@@ -399,8 +396,6 @@ def _tell_ending(
     out: TextIO,
 ) -> None:
     """The result for programs, the summary for people, and what can be done now."""
-    from pathlib import Path
-
     text = sys.stderr if arguments.json_output else out
     if arguments.summary:
         text.write(f"{report.summary(outcome)}\n")
@@ -408,30 +403,12 @@ def _tell_ending(
         out.write(as_json(report.result(outcome)))
     elif outcome.exit_code and not arguments.quiet:
         again = "try again what failed" if outcome.exit_code == 1 else "go on"
-        text.write(f"{again}: {_command('--resume', '--instance', program.instance)}\n")
+        text.write(f"{again}: {resume_command(program.instance)}\n")
     elif not (report.began or arguments.quiet):
-        words: list[str | Path] = [Path(program.compiled["source"])]
+        words = [path_from_here(program.compiled["source"])]
         if arguments.instance:
-            words += ["--instance", program.instance]
-        text.write(f"begin a new run: {_command(*words)}\n")
-
-
-def _command(*words: str | Path) -> str:
-    """What to type, with the program that was started."""
-    program = ["python", sys.argv[0]] if _is_script() else [program_name()]
-    return _line(*program, *words)
-
-
-def _is_script() -> bool:
-    """Whether the program was started as a file of the project, and needn't be on PATH."""
-    return sys.argv[0].endswith(".py")
-
-
-def _line(*words: str | Path) -> str:
-    import shlex
-    from pathlib import Path
-
-    return shlex.join(os.path.relpath(w) if isinstance(w, Path) else w for w in words)
+            words += ["--instance", path_from_here(program.instance)]
+        text.write(f"begin a new run: {run_recipe_command(*words)}\n")
 
 
 def _show_plan(arguments: Namespace, out: TextIO) -> int:

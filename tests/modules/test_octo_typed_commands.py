@@ -18,6 +18,7 @@ from octo_typed_commands import (
     launcher_command,
     parameters_command,
     program_command,
+    recipe_command,
     resume_command,
     started_command,
 )
@@ -53,6 +54,14 @@ def test_the_launcher_is_told_as_seen_from_here(
     assert launcher_command(here) == "./octo_step_instance.py"
     assert launcher_command(here / "a b") == "'a b/octo_step_instance.py'"
     assert launcher_command(Path("/else/where")) == "/else/where/octo_step_instance.py"
+
+
+def test_on_windows_words_are_quoted_as_its_shells_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.name", "nt")
+    assert launcher_command("a b") == f'python "a b{os.sep}octo_step_instance.py"'
 
 
 @needs_posix
@@ -113,6 +122,7 @@ def test_the_run_of_a_recipe_is_gone_on_with_where_nothing_is_installed(
     assert Path(script).exists()
     assert words == ["--resume", "--instance", os.path.relpath(instance.path)]
     assert "--resume" in pasted(f"{shlex.join([program, script])} --help")
+    assert "validate" in pasted(recipe_command("--help"))
 
 
 def test_a_command_can_be_told_where_the_working_directory_is_gone(

@@ -124,7 +124,10 @@ def test_a_failure_is_told_with_its_place_and_ends_with_1(place: Place) -> None:
         (["r.yaml", "x.yaml"], "one word too many: 'x.yaml'"),
         (["r.yaml", "--recipe", "x.yaml"], "two recipes"),
         (["validate", "r.yaml"], "enhanced_recipe_parser.py validate r.yaml\n"),
-        (["run", "r.yaml"], f"'run' is no recipe\n  this will do: python {RUNNER} r.yaml\n"),
+        (
+            ["run", "r.yaml"],
+            f"'run' is no recipe\n  this will do: {sys.executable} {RUNNER} r.yaml\n",
+        ),
         ([], "a recipe is missing"),
         (["q.yaml"], "q.yaml: there is no such file\n"),
         (["r"], "r: there is no such file\n  did you mean 'r.yaml'?"),
