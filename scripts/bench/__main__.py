@@ -61,9 +61,10 @@ def main() -> int:
         return 0
 
     from bench.benchmarks import BENCHMARKS
-    from bench.machine import facts, file_system
+    from bench.machine import facts
     from bench.report import head, lines
     from bench.task_graphs import WORKFLOW_VARIABLE
+    from octo_directory_trials import file_system_of
 
     if arguments.workflow:
         os.environ[WORKFLOW_VARIABLE] = str(arguments.workflow.resolve())
@@ -77,7 +78,7 @@ def main() -> int:
     rows: list[harness.Row] = []
     for given in arguments.directory or [Path.cwd(), *shared]:
         directory = given.resolve()
-        kind = file_system(directory)
+        kind = file_system_of(directory).type or "?"
         print(f"\non {kind} ({directory}):", flush=True)
         for benchmark in chosen:
             series = list(harness.measure(benchmark, directory, arguments.rounds))

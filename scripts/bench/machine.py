@@ -1,4 +1,4 @@
-"""What the figures depend on: the machine, the file system, the versions."""
+"""What the figures depend on: the machine and the versions."""
 
 from __future__ import annotations
 
@@ -49,20 +49,6 @@ def facts() -> dict[str, str]:
         "load": load,
         "command": "python " + " ".join(sys.argv),
     }
-
-
-def file_system(directory: Path) -> str:
-    """The type of the file system that holds the directory, such as `ext4`; "?" if unknown."""
-    try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
-    except OSError:
-        return "?"
-    mounts = {fields[1]: fields[2] for fields in map(str.split, lines)}
-    resolved = directory.resolve()
-    for parent in (resolved, *resolved.parents):
-        if str(parent) in mounts:
-            return mounts[str(parent)]
-    return "?"
 
 
 def _processor() -> str:

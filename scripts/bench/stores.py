@@ -88,31 +88,24 @@ def many_groups_ours(directory: Path, size: int) -> float:
 # --- the specification's way ----------------------------------------------------------------------
 
 
-def _spec_step(change: bool) -> Callable[[], object]:
+def _step_spec() -> Callable[[], object]:
     import fasteners
 
     def step() -> object:
         with fasteners.InterProcessLock(LOCK):
             groups = json.loads(Path(STATE).read_text())
-            if change:
-                groups[GLOBAL][COUNT] += 1
-                with Path(STATE).open("w") as file:
-                    json.dump(groups, file, indent=4)
+            groups[GLOBAL][COUNT] += 1
+            with Path(STATE).open("w") as file:
+                json.dump(groups, file, indent=4)
             return groups
 
     return step
 
 
-def read_spec(directory: Path, size: int) -> float:
-    """The specification's way, reading."""
-    _ours()
-    return timed(size, _spec_step(change=False))
-
-
 def increment_spec(directory: Path, size: int) -> float:
-    """The specification's way, changing."""
+    """The specification's way."""
     _ours()
-    return _increment_by(size, _spec_step(change=True))
+    return _increment_by(size, _step_spec())
 
 
 def many_groups_spec(directory: Path, size: int) -> float:
@@ -342,10 +335,6 @@ def _contend(step_maker: str, count: int, barrier: Any, slowest: Any) -> None:
 def _step_ours() -> Callable[[], object]:
     store, file = _ours()
     return lambda: store.increment_json_dict(*file, GLOBAL, COUNT, True)
-
-
-def _step_spec() -> Callable[[], object]:
-    return _spec_step(change=True)
 
 
 def contention_ours(directory: Path, size: int) -> float:
