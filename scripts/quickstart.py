@@ -1,13 +1,16 @@
 """From a fresh clone to a finished run and its picture: `python3 scripts/quickstart.py`.
 
 Sets up `.venv`, creates an instance of the library `bringup`, runs it and draws its graph. Started
-again, it runs the same instance afresh; the engine archives what was there before.
+again, it runs the same instance afresh; the engine archives what was there before. An instance from
+the time before the project was moved is put aside.
 """
 
 import argparse
+import json
 import os
 import shlex
 import sys
+import time
 
 import project_environment
 from project_environment import PROJECT
@@ -42,6 +45,10 @@ def main() -> int:
     """Return 0, or the exit code of the command that did not succeed."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     python = project_environment.prepare("all")
+    if _is_of_another_place():
+        aside = f"{INSTANCE}.{time.strftime('%Y-%m-%dT%H%M%S')}"
+        (PROJECT / INSTANCE).rename(PROJECT / aside)
+        print(f"{INSTANCE} was made where the project is no more: it is {aside} now")
     if (PROJECT / INSTANCE).exists():
         commands = [["run", INSTANCE, "--fresh"]]
     else:
@@ -59,6 +66,16 @@ def main() -> int:
     instance = shlex.quote(str(PROJECT / INSTANCE))
     print(WHAT_NOW.format(project=PROJECT, instance=instance, start=start))
     return 0
+
+
+def _is_of_another_place() -> bool:
+    """Whether the instance that is there runs the library of another checkout."""
+    try:
+        text = (PROJECT / INSTANCE / ".octo_step_engine_parameters.json").read_text("utf-8")
+        library = json.loads(text)["global_parameters"]["step_engine_library_path"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False  # no instance, or one of which the engine will tell what is wrong
+    return bool(library != str(PROJECT / "step_library" / "bringup"))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,25 @@ def test_it_runs_bringup_to_success_once_and_again_and_what_it_suggests_works(
 
 
 @pytest.mark.slow
+def test_an_instance_that_was_made_before_the_project_was_moved_is_put_aside(
+    project: Path, tmp_path: Path
+) -> None:
+    assert quickstart(project).returncode == 0
+    moved = tmp_path / "moved"
+    shutil.copytree(project, moved, symlinks=True)
+    before = (moved / "step_instances" / "bringup" / "report.json").read_text(encoding="utf-8")
+    done = quickstart(moved)
+    assert done.returncode == 0, done.stdout + done.stderr
+    instances = moved / "step_instances"
+    state = json.loads((instances / "bringup" / ".octo_step_engine_parameters.json").read_text())
+    library = state["global_parameters"]["step_engine_library_path"]
+    assert library == str(moved / "step_library" / "bringup")
+    [aside] = instances.glob("bringup.*")
+    assert aside.name in done.stdout
+    assert (aside / "report.json").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.slow
 def test_it_ends_with_the_exit_code_of_what_did_not_succeed(project: Path) -> None:
     broken = project / "step_library" / "bringup"
     broken.rename(broken.with_name("gone"))
