@@ -10,6 +10,7 @@ import os
 import runpy
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 
 PYTHON = "@PYTHON@"
 SCRIPT = "@SCRIPT@"
@@ -43,5 +44,25 @@ def main() -> None:
     runpy.run_path(SCRIPT, run_name="__main__")
 
 
+def stand_aside() -> None:
+    """Be the engine's module of this name: that is what a program here means, and it finds this.
+
+    Raises:
+        ImportError: There is no such module, neither on the program's path nor where SCRIPT was.
+    """
+    here, engine = os.path.dirname(os.path.abspath(__file__)), os.path.dirname(SCRIPT)
+    path = [each for each in sys.path if os.path.abspath(each) != here]
+    spec = PathFinder.find_spec(__name__, path)
+    if spec is None:
+        sys.path.append(engine)
+        spec = PathFinder.find_spec(__name__, [engine])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{SCRIPT} is gone, and no other {__name__} is on sys.path")
+    sys.modules[__name__] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[__name__])
+
+
 if __name__ == "__main__":
     main()
+elif os.path.basename(SCRIPT) == f"{__name__}.py":
+    stand_aside()

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -614,6 +615,46 @@ def test_the_launcher_of_an_engine_that_was_moved_says_how_to_go_on(
     done = subprocess.run([launcher, "."], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "/gone/modules/octo_step_x.py is gone" in done.stderr
     assert "Run octo_step_x.py from where it is now" in done.stderr and str(launcher) in done.stderr
+
+
+@pytest.mark.parametrize("known", [str(PROJECT / "modules"), ""])
+def test_a_program_in_an_instance_imports_the_engine_and_not_the_launcher(
+    make_instance: MakeInstance, known: str
+) -> None:
+    instance = make_instance(TWO_NODES)
+    program = f"""
+import sys
+sys.path += filter(None, [{known!r}, {sysconfig.get_path("purelib")!r}])
+import octo_step_instance
+from octo_step_engine_parameters import octo_step_engine_parameters
+params = octo_step_engine_parameters()
+names = params.get_default_param_file_name(), params.get_default_param_lock_file_name()
+data = params.read_json_dict(params.get_default_param_dict(), *names)
+print(data["global_parameters"]["first_step_node"], octo_step_instance.main.__module__)
+"""
+    (instance / "look.py").write_text(program)
+    for words in (["look.py"], ["-c", program]):
+        shown = python_alone(*words, cwd=instance)
+        assert shown.stdout == "step_node_one octo_step_instance\n", shown.stderr
+
+
+def test_a_program_in_an_instance_is_told_that_the_engine_was_moved(
+    make_instance: MakeInstance,
+) -> None:
+    launcher = make_instance(TWO_NODES) / "octo_step_engine_parameters.py"
+    moved = "SCRIPT = '/gone/modules/octo_step_engine_parameters.py'"
+    launcher.write_text(re.sub(r"SCRIPT = .*", moved, launcher.read_text()))
+    done = python_alone("-c", "import octo_step_engine_parameters", cwd=launcher.parent)
+    assert "ImportError: /gone/modules/octo_step_engine_parameters.py is gone" in done.stderr
+
+
+def python_alone(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs Python without what is installed: it finds the engine where it is told to."""
+    environment = {name: each for name, each in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-S", *words]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="closing a descriptor takes a POSIX shell")
