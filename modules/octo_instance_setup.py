@@ -179,6 +179,7 @@ def _make_directory(target: Path, program: Program) -> None:
         )
         with parameters.transaction() as data:
             data.update(initial)
+        parameters.close()  # Windows renames no directory in which a file is open
         if target.exists():
             _move_in(building, target)
         else:

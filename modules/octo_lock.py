@@ -137,6 +137,12 @@ class FileLock:
         if file is not None and file.owner is not None:
             file.unlock()
 
+    def close(self) -> None:
+        """Leave the lock file closed until the lock is taken again; not while it is held here."""
+        file, self._file = self._file, None
+        if file is not None and file.owner is None:
+            file.close()
+
     @property
     def is_held(self) -> bool:
         """Whether this object holds the lock; False in a forked child that inherited it."""

@@ -205,6 +205,11 @@ class LockedJsonFile:
             except OSError as error:
                 raise self._unusable("copied", error) from error
 
+    def close(self) -> None:
+        """Leave no file open until it is used again, as before its directory is renamed."""
+        self._spare.remove()
+        self._lock.close()
+
     def repair(self, defaults: Defaults | None = None, *, from_copy: bool = True) -> Repair | None:
         """Move a file that can't be understood aside, and put a good one in its place.
 

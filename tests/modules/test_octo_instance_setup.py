@@ -77,6 +77,19 @@ def test_of_several_that_move_into_one_directory_the_first_wins(
     assert not list(tmp_path.glob(".i.*"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_is_moved_to_its_place_is_open_nowhere(
+    make_library: MakeLibrary, tmp_path: Path, exists: bool
+) -> None:
+    place = tmp_path / "i"
+    if exists:
+        place.mkdir()
+    create_instance(place, make_library({"a": node_text("a")}))
+    opened = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert [file for file in opened if file.startswith(str(tmp_path / ".i."))] == []
+
+
 def test_a_file_in_the_way_is_named_and_nothing_else_is_there_after_it(
     make_library: MakeLibrary, tmp_path: Path
 ) -> None:

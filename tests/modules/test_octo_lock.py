@@ -218,6 +218,20 @@ def test_an_object_that_is_forgotten_frees_it_and_its_descriptor(path: Path) -> 
     assert not before or len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_what_is_closed_is_opened_again_and_what_is_held_stays_so(path: Path) -> None:
+    lock, other = FileLock(path), FileLock(path)
+    with lock:
+        other.close()
+        lock.close()
+        assert not is_free_for_others(path)
+    lock.close()
+    gc.collect()
+    assert not octo_lock._open_files
+    with lock:
+        assert not is_free_for_others(path)
+    assert is_free_for_others(path)
+
+
 def test_the_lock_file_stays(path: Path) -> None:
     with FileLock(path):
         identity = path.stat().st_ino

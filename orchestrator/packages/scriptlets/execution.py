@@ -151,6 +151,7 @@ class ExecutionContext:
     def close(self) -> None:
         """Remove the directory, if it is a temporary one."""
         if self._remove is not None:
+            self._instance.parameters.close()
             self._remove()
 
     # --- the steps ---
