@@ -186,6 +186,7 @@ def status_lines(status: Status, launcher: str) -> list[str]:
     """The status for people; `launcher` is the command that they type to go on."""
     rows = [
         ("at", _place(status)),
+        ("goes on", _elsewhere(status)),
         ("next", ", ".join(status.next)),
         ("joins", _joins(status)),
         ("steps", f"{_steps_done(status)} done" if status.steps or status.progress else ""),
@@ -386,6 +387,20 @@ def _place(status: Status) -> str:
     if not status.active and status.node and status.condition != "new":
         return f"{status.node}{_since(status.since)}"
     return "\n".join(_active_text(status, each) for each in status.active)
+
+
+def _elsewhere(status: Status) -> str:
+    """Where `run` goes on as people have written it, if that is not where the run stands."""
+    stands = {each.node: each.state for each in status.active}
+    rests = status.condition == "paused"
+    if not (status.node and stands and (rests or status.condition == "interrupted")):
+        return ""
+    if status.node not in stands:  # the state is its own only where the engine can't have left it
+        own = rests and status.state not in ("", "INACTIVE", *stands.values())
+        return f"at {status.node} {status.state if own else 'ENTER'}, as current_step_node says"
+    if rests and status.state not in ("", "INACTIVE", stands[status.node]):
+        return f"at {status.node} {status.state}, as current_step_state says"
+    return ""
 
 
 def _active_text(status: Status, each: ActiveNode) -> str:

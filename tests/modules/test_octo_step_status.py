@@ -79,6 +79,29 @@ def test_every_active_node_is_told_with_its_attempt_and_back_off() -> None:
     assert "step_node_b ENTER due in " in text and "days" in text
 
 
+@pytest.mark.parametrize(
+    ("engine_state", "node", "state", "goes_on"),
+    [
+        ("INACTIVE", "step_node_a", "EXECUTE", ""),
+        ("INACTIVE", "step_node_a", "INACTIVE", ""),
+        ("INACTIVE", "step_node_a", "ADVANCE", "at step_node_a ADVANCE, as current_step_state"),
+        ("INACTIVE", "step_node_b", "EXECUTE", "at step_node_b ENTER, as current_step_node says"),
+        ("INACTIVE", "step_node_b", "ADVANCE", "at step_node_b ADVANCE, as current_step_node"),
+        ("RUNNING", "step_node_a", "ADVANCE", ""),  # a node may have written it
+        ("RUNNING", "step_node_b", "ADVANCE", "at step_node_b ENTER, as current_step_node says"),
+        ("COMPLETE_ERROR", "step_node_b", "EXECUTE", ""),
+    ],
+)
+def test_where_people_let_it_go_on_is_told(
+    engine_state: str, node: str, state: str, goes_on: str
+) -> None:
+    data = parameters(
+        step_engine_state=engine_state, current_step_node=node, current_step_state=state
+    )
+    lines = "\n".join(status_lines(status_of(data), "P"))
+    assert (f"\n  goes on   {goes_on}" in lines) if goes_on else ("goes on" not in lines)
+
+
 def test_requests_joins_and_armed_nodes_are_told() -> None:
     data = parameters(
         step_engine_state="INACTIVE",
