@@ -127,6 +127,8 @@ class Commands:
             if word in self._table:
                 words = [word, name, *rest[:place], *rest[place + 1 :]]
                 return f"the command comes first: {started_command(*words)}"
+        if name == "help":
+            return f"see: {started_command('--help')}"
         near = self._others.get(name) or did_you_mean(name, self._table)
         return near or f"the commands are: {', '.join(self._table)}"
 

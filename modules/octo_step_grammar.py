@@ -217,6 +217,16 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
     ),
     "reset": ("put the state into the archive, and begin anew", _instance),
 }
+OTHER_WORDS = {
+    **dict.fromkeys(("start", "resume", "continue"), "`run` starts a run, and goes on with it"),
+    "retry": "`jump NODE` and `run` try a node again, `run --fresh` begins anew",
+    **dict.fromkeys(("cancel", "abort", "kill"), "`stop` ends a run, `pause` lets it rest"),
+    **dict.fromkeys(
+        ("log", "logs"), "`history` shows what was done; what hooks printed is in logs/"
+    ),
+    **dict.fromkeys(("new", "init"), "`create` makes an instance, `new-library` a library"),
+}
+"""What people type who know other programs. The nearest command may be quite another thing."""
 
 
 _COMMANDS = Commands(
@@ -224,5 +234,6 @@ _COMMANDS = Commands(
     usage="COMMAND [INSTANCE] [options]",
     description="Create, run, watch and steer instances of step libraries.",
     epilog=EXIT_CODES,
+    others=OTHER_WORDS,
 )
 parse, get_parser = _COMMANDS.parse, _COMMANDS.parser

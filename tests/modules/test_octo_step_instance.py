@@ -181,6 +181,9 @@ def finish(engine: subprocess.Popen[str]) -> tuple[int, str, str]:
     [
         ("rnu x", "'run'"),
         ("x run", "octo_step_instance.py run x"),
+        ("help", "octo_step_instance.py --help"),
+        ("resume x", "`run` starts a run, and goes on with it"),  # and not: 'reset'
+        ("cancel x", "`stop` ends a run"),  # and not: 'advance'
         ("", "one of: "),
         ("run --max-step 3 x", "'--max-steps'"),
         ("run --max-steps three x", "whole number"),
