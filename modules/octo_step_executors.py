@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final
 from octo_errors import UsageError, did_you_mean
 from octo_step_hooks import (
     HookResult,
-    LibrarySource,
     NodeObjects,
     NodeSource,
     interrupted,
@@ -40,7 +39,6 @@ __all__ = [
     "Executor",
     "HookCall",
     "HookResult",
-    "LibrarySource",
     "NodeSource",
     "make_executor",
 ]

@@ -19,7 +19,6 @@ from typing import Any
 
 from octo_errors import LibraryError, did_you_mean
 from octo_step_declaration import (
-    HOOKS,
     PARAMS_INIT,
     RESULTS_INIT,
     NodeDeclaration,
@@ -28,10 +27,9 @@ from octo_step_declaration import (
     name_of,
 )
 from octo_step_import import ImportFailure, LibraryPackage, blame, error_text, library_package
-from octo_step_problem import Problem, Reporter, locate, shown
+from octo_step_problem import Problem, Reporter, shown
 
 __all__ = [
-    "HOOKS",
     "NodeDeclaration",
     "Problem",
     "StepLibrary",
@@ -39,7 +37,6 @@ __all__ = [
     "library_search_path",
     "load_library",
     "load_node",
-    "locate",
     "make_node",
     "resolve_library",
 ]

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from octo_step_executors import Executor, HookCall, HookResult, LibrarySource, make_executor
+from octo_step_executors import Executor, HookCall, HookResult, make_executor
+from octo_step_hooks import LibrarySource
 from octo_step_output import StepOutput
 
 DEADLINE_S = 30

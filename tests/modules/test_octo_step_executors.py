@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from octo_errors import UsageError
-from octo_step_executors import LibrarySource, make_executor
+from octo_step_executors import make_executor
+from octo_step_hooks import LibrarySource
 from octo_step_output import StepOutput
 from tests.modules.executor_bench import (
     DEADLINE_S,

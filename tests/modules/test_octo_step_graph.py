@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from octo_errors import LibraryError
 from octo_graph_checks import build_graph, library_error, library_graph, load_graph
-from octo_step_declaration import ARROW_DICT, GRAPH_DICT, PARAMS_INIT, RESULTS_INIT
+from octo_step_declaration import ARROW_DICT, GRAPH_DICT, HOOKS, PARAMS_INIT, RESULTS_INIT
 from octo_step_graph import Arrow, Node, StepGraph, self_arrow_key
 from octo_step_keys import ARROW_KEYS, NODE_KEYS
-from octo_step_lib import HOOKS, NodeDeclaration, Problem, load_library
+from octo_step_lib import NodeDeclaration, Problem, load_library
 from tests.support import PROJECT, MakeLibrary
 
 FILE = "no_such_file.py"  # declared without a source, so problems have no line

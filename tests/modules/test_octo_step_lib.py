@@ -18,18 +18,18 @@ import pytest
 
 from octo_errors import LibraryError
 from octo_library_pin import library_hashes
+from octo_step_declaration import HOOKS
 from octo_step_lib import (
-    HOOKS,
     Problem,
     StepLibrary,
     find_libraries,
     library_search_path,
     load_library,
     load_node,
-    locate,
     make_node,
     resolve_library,
 )
+from octo_step_problem import locate
 from tests.support import MakeLibrary
 
 Load = Callable[..., StepLibrary]

@@ -239,7 +239,8 @@ class TestEndOfTheEngine:
     ENGINE = """
         import sys, time
         from pathlib import Path
-        from octo_step_executors import HookCall, LibrarySource, make_executor
+        from octo_step_executors import HookCall, make_executor
+        from octo_step_hooks import LibrarySource
         from octo_step_output import StepOutput
 
         library, directory = map(Path, sys.argv[1:])
