@@ -16,6 +16,13 @@ from typing import Literal
 
 OnInterrupt = Literal["rerun", "ask", "skip", "probe"]
 COMPLETE, COMPLETE_ERROR = "COMPLETE", "COMPLETE_ERROR"
+HOOK_OF_STATE = {
+    "ENTER": "step_entry",
+    "EXECUTE": "step_execute",
+    "ADVANCE": "step_advance",
+    "EXIT": "step_exit",
+}
+"""The hook that performs a state of a step; JUMP has none."""
 
 
 def self_arrow_key(name: str) -> str:

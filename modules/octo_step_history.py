@@ -11,17 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from octo_errors import count
-from octo_step_graph import StepGraph
+from octo_step_graph import HOOK_OF_STATE, StepGraph
 from octo_step_status import Status, duration_text, local_time, one_line
 
 Event = dict[str, Any]
 Fate = Literal["done", "failed", "skipped"]
-_HOOKS = {
-    "ENTER": "step_entry",
-    "EXECUTE": "step_execute",
-    "ADVANCE": "step_advance",
-    "EXIT": "step_exit",
-}
 _EVERY_EVENT = {"ts", "run_id", "seq", "event", "node", "state", "attempt", "duration_s"}
 
 
@@ -185,9 +179,10 @@ def preview_jump(
     done = {name for name in before if name in graph.nodes}
     left = []
     for each in active:
-        states = list(_HOOKS)
+        states = list(HOOK_OF_STATE)
         rest = states[states.index(each.state) :] if each.state in states else []
-        hooks = [_HOOKS[s] for s in rest if _HOOKS[s] in graph.nodes[each.node].hooks]
+        own = graph.nodes[each.node].hooks
+        hooks = [hook for state in rest if (hook := HOOK_OF_STATE[state]) in own]
         dropped = f", without {', '.join(hooks)}" if hooks else ""
         left.append(f"{each.node} in {each.state}{dropped}")
     return JumpPreview(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from octo_errors import IllegalMoveError, UsageError, did_you_mean
-from octo_step_graph import COMPLETE, COMPLETE_ERROR, Node, StepGraph
+from octo_step_graph import COMPLETE, COMPLETE_ERROR, HOOK_OF_STATE, Node, StepGraph
 from octo_step_messages import (
     Event,
     Finish,
@@ -39,12 +39,6 @@ from octo_step_messages import (
 )
 from octo_step_states import RunState, Token, check_jump, followed, leads_to
 
-HOOK_OF_STATE = {
-    "ENTER": "step_entry",
-    "EXECUTE": "step_execute",
-    "ADVANCE": "step_advance",
-    "EXIT": "step_exit",
-}
 HALVES = {
     "ENTER": frozenset({"ENTER", "EXECUTE"}),
     "ADVANCE": frozenset({"ADVANCE", "EXIT", "JUMP"}),

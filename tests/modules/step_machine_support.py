@@ -11,9 +11,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from octo_step_graph import Arrow, Node, StepGraph
+from octo_step_graph import HOOK_OF_STATE, Arrow, Node, StepGraph
 from octo_step_machine import (
-    HOOK_OF_STATE,
     Limits,
     StepMachine,
 )
