@@ -52,9 +52,9 @@ def started_command(*words: str) -> str:
     return _line(os.path.basename(sys.argv[0]), *words)
 
 
-def resume_command(instance: Directory) -> str:
+def resume_command(instance: Directory, *words: str) -> str:
     """What goes on with the run of a recipe, where `run` leaves what failed as it is."""
-    return run_recipe_command("--resume", "--instance", path_from_here(instance))
+    return run_recipe_command("--resume", "--instance", path_from_here(instance), *words)
 
 
 def run_recipe_command(*words: str) -> str:

@@ -30,6 +30,7 @@ from octo_step_lib import Problem
 from octo_step_output import file_stem
 from octo_step_record import bits_in, group_in
 from octo_step_states import Token
+from octo_typed_commands import resume_command
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_environment import RunEnvironment
 from orchestrator.recipe_inputs import required, resolve_inputs
@@ -146,8 +147,8 @@ class RecipeProgram:
         if missing := self.inputs.missing:
             specs = self.compiled["inputs"]
             variables = [specs[name]["env"] for name in missing if specs[name].get("env")]
-            values = " ".join(f"--set {name}=..." for name in missing)
-            command = f"octo-recipe-run --resume --instance {self.instance} {values}"
+            values = [word for name in missing for word in ("--set", f"{name}=...")]
+            command = resume_command(self.instance, *values)
             raise UsageError(
                 f"secret inputs are kept nowhere, and needed again: {', '.join(missing)}",
                 hint="\n".join([command, *(f"or set {each} before" for each in variables)]),

@@ -52,6 +52,19 @@ def test_what_failed_can_be_tried_again_and_who_asks_is_told_how(
     assert command not in capfd.readouterr().out
 
 
+def test_who_runs_it_without_its_secrets_is_told_how_to_give_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("example.yaml").write_text("inputs: {token: {secret: true}}\n" + RECIPE)
+    assert runner.main(["example.yaml", "--quiet", "--set", "token=swordfish"]) == 1
+    instance = Path("step_instances/example")
+    assert octo_step_instance.main(["jump", str(instance), "b"]) == 0
+    assert octo_step_instance.main(["run", str(instance)]) == 2
+    command = resume_command(instance, "--set", "token=...")
+    assert f"needed again: token\n  {command}\n" in capfd.readouterr().err
+
+
 def test_it_is_drawn_with_what_failed(failed: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert octo_step_instance.main(["graph", str(failed), "-o", "now.mmd"]) == 0
     drawn = Path("now.mmd").read_text(encoding="utf-8")
