@@ -111,9 +111,15 @@ class Commands:
 
     def parser(self) -> Parser:
         """The parser of all commands, for `--help` and the man page."""
-        parser = Parser(prog=program_name(), description=self._description, epilog=self._epilog)
+        program = program_name()
+        usage = f"{program} {self._usage}"  # argparse would end it in ` ...`
+        parser = Parser(
+            prog=program, usage=usage, description=self._description, epilog=self._epilog
+        )
         parser.add_version()
-        group = parser.add_subparsers(dest="command", metavar=self._usage, title="commands")
+        group = parser.add_subparsers(
+            prog=program, dest="command", metavar=self._usage, title="commands"
+        )
         for name, (summary, add_options) in self._table.items():
             command = group.add_parser(
                 name, help=summary.partition("\n")[0], description=self._about(name)

@@ -239,7 +239,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], i
 
 _COMMANDS = Commands(
     {name: (summary, add_options) for name, (summary, add_options, _) in COMMANDS.items()},
-    usage="COMMAND",
+    usage="COMMAND [options]",
     description="Check, compile and draw recipes.",
     epilog=EXIT_CODES,
     others={"run": RUN_HINT},
