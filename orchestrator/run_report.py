@@ -12,7 +12,6 @@ Events and output have been masked before they come here.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from octo_step_machine import HALVES
 from octo_step_output import log_file_name
 from octo_step_states import RunState
 from octo_step_status import duration_text, one_line
+from octo_typed_commands import path_from_here
 from orchestrator.recipe_program import RECIPE_GROUP, left_out_bits
 from orchestrator.run_record import (
     COMPLETED,
@@ -298,7 +298,7 @@ class RunReport:
             for place, error in list(places.items())[:NAMED]:
                 yield f"  {place}: {one_line(error)}"
                 if log := self._log_of(place):
-                    yield f"    output: {os.path.relpath(log)}"
+                    yield f"    output: {path_from_here(log)}"
         if len(failed) > NAMED:
             yield f"  ... and {len(failed) - NAMED} more"
 
