@@ -188,6 +188,13 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
         _validate,
     ),
     "create": ("make an instance of a library", _create),
+    "run": (
+        "start a run, or go on with it\n"
+        "Ctrl-C pauses after the present hook; a second one interrupts the hook.",
+        _run,
+    ),
+    "step": ("perform ENTER and EXECUTE of the current node", _single),
+    "advance": ("perform ADVANCE, EXIT and JUMP of the current node", _single),
     "status": ("show where a run stands, since when, and what is next", _status),
     "history": ("show the events of the runs", _history),
     "graph": (
@@ -200,14 +207,6 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
         "Changes nothing; exit code 1 if something is wrong.",
         _doctor,
     ),
-    "run": (
-        "start a run, or go on with it\n"
-        "Ctrl-C pauses after the present hook; a second one interrupts the hook.",
-        _run,
-    ),
-    "step": ("perform ENTER and EXECUTE of the current node", _single),
-    "advance": ("perform ADVANCE, EXIT and JUMP of the current node", _single),
-    "make-safe": ("call step_make_safe of the nodes that are armed", _single),
     "pause": ("let a run rest after the present hook", _steer),
     "stop": ("end a run without success; armed nodes are made safe", _steer),
     "jump": (
@@ -215,6 +214,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None]]] = {
         "Says what is left, what runs again, and what is passed over.",
         _jump,
     ),
+    "make-safe": ("call step_make_safe of the nodes that are armed", _single),
     "reset": ("put the state into the archive, and begin anew", _instance),
 }
 OTHER_WORDS = {
