@@ -178,11 +178,9 @@ class DependencyMachine(StepMachine):
     def _give_up(self, token: Token, node: Node, error: str) -> None:
         parent = self.state.tokens.get(item_of(token.node)[0])
         has_way_out = node.error_arrow_key in self.graph.open_arrows(node.name)
-        if node.continue_on_error:
-            token.arrows = (COMPLETE,)
-            self._moved(token, "failed")
-        elif parent is None and has_way_out:
-            token.arrows = (str(node.error_arrow_key),)
+        if node.continue_on_error or (parent is None and has_way_out):
+            token.arrows = (COMPLETE if node.continue_on_error else str(node.error_arrow_key),)
+            self.state.leave_items(token.node)
             self._moved(token, "failed")
         else:
             token.failed = token.held = True

@@ -176,8 +176,9 @@ class Token:
 
     def stand_at(self, state: str) -> None:
         """Be about to perform `state` for the first time, because somebody wants that."""
-        self.state, self.held, self.interrupted = state, True, False
+        self.state, self.held, self.interrupted, self.failed = state, True, False, False
         self.attempt, self.retry_due = 1, None
+        self.items, self.items_done = None, 0
         if state not in ("EXIT", "JUMP"):
             self.arrows = ()
 
@@ -284,6 +285,11 @@ class RunState:
             self.undo(graph.all_dependents(node), graph)
         return left
 
+    def leave_items(self, node: str) -> None:
+        """Let the items of a node that are active be so no more: it goes on without them."""
+        for name in [name for name in self.tokens if item_of(name)[0] == node]:
+            del self.tokens[name]
+
     def undo(self, nodes: Collection[str], graph: StepGraph) -> None:
         """Let these nodes be done again, in a graph by dependency; and the final ones."""
         again = {*nodes, *(name for name, node in graph.nodes.items() if node.is_final)}
@@ -294,15 +300,21 @@ class RunState:
         """Let a run that has failed go on: what failed is to be tried again."""
         self.move("reopen")
         self.ending = ""
-        self.finalizing = False
+        self._leave_final(graph)
         for name, token in list(self.tokens.items()):
             if token.retry_due is not None:
                 token.held = True  # others that aren't held were interrupted, and stay so
             token.attempt, token.retry_due = 1, None
-            if token.items is not None and not graph.node(name).is_final:
+            if token.items is not None:
                 token.failed = token.held = False  # the items that are done stay done
-            elif token.failed or graph.node(name).is_final:
+            elif token.failed:
                 del self.tokens[name]
+
+    def _leave_final(self, graph: StepGraph) -> None:
+        """Others go on: the final nodes are performed after them, all of them again."""
+        self.finalizing = False
+        for name in [name for name in self.tokens if graph.node(name).is_final]:
+            del self.tokens[name]
         self.undo((), graph)
 
     def store(self, data: MutableMapping[str, Any], graph: StepGraph, now: float) -> None:
@@ -446,6 +458,9 @@ class RunState:
             return
         if wished not in (token.state, "INACTIVE"):
             token.stand_at(str(wished))
+            self.leave_items(token.node)
+            if self.finalizing and not (self.ending or graph.node(token.node).is_final):
+                self._leave_final(graph)
 
     def _check_arrows(self, graph: StepGraph) -> None:
         """Beyond ADVANCE there must be arrows to follow; ADVANCE is the one to choose them."""

@@ -185,6 +185,49 @@ def test_the_list_of_items_is_made_again_unless_the_node_asks(policy: str) -> No
     assert brief(told(machine, HookDone("a", items=[1]))) == ["a[0].step_execute"]
 
 
+@pytest.mark.parametrize(
+    ("state", "call"),
+    [
+        ("ENTER", "a.step_items"),
+        ("ADVANCE", "b.step_execute"),
+        ("JUMP", "b.step_execute"),
+    ],
+)
+def test_who_sets_the_state_of_a_node_leaves_its_items_behind(state: str, call: str) -> None:
+    graph = by_dependency(node("a", ["b"], hooks=ITEMS), node("b"))
+    machine = DependencyMachine(graph, limits=Limits(at_once=2))
+    told(machine, Started(), HookDone("a", items=[1, 2, 3]), PauseRequested("pause"))
+    told(machine, HookDone("a[0]"), HookDone("a[1]"))
+    data = saved(machine.state, graph)
+    data["global_parameters"].update(current_step_node="a", current_step_state=state)
+    again = DependencyMachine(graph, RunState.load(data, graph))
+    assert brief(told(again, Started())) == [call]
+    assert again.state.tokens.keys() == {call.partition(".")[0]}
+
+
+def test_who_sets_the_state_of_a_node_that_has_failed_lets_the_run_go_on_there() -> None:
+    graph = by_dependency(node("a", ["b"]), node("b"), node("c"))
+    machine = DependencyMachine(graph, limits=Limits(keep_going=True))
+    told(machine, Started(), HookFailed("a", "no"), PauseRequested("pause"), HookDone("c"))
+    data = saved(machine.state, graph)
+    assert data["active_steps"]["a"]["failed"]
+    data["global_parameters"].update(current_step_node="a", current_step_state="ADVANCE")
+    again = DependencyMachine(graph, RunState.load(data, graph))
+    assert finished(again, []) == ["b.step_execute"]
+
+
+def test_who_lets_a_failed_node_go_on_while_the_final_ones_run_puts_them_off() -> None:
+    graph = by_dependency(node("a", ["b"]), node("b"), node("end", is_final=True))
+    machine = DependencyMachine(graph, limits=Limits(keep_going=True))
+    assert finished(machine, []) == ["a.step_execute"]
+    assert brief(told(machine, HookFailed("a", "no"))) == ["end.step_execute"]
+    assert brief(told(machine, PauseRequested("pause"), HookDone("end"))) == ["rest: pause"]
+    data = saved(machine.state, graph)
+    data["global_parameters"].update(current_step_node="a", current_step_state="ADVANCE")
+    again = DependencyMachine(graph, RunState.load(data, graph))
+    assert finished(again, ["b", "end"]) == ["b.step_execute", "end.step_execute", "success"]
+
+
 def test_who_pauses_an_opened_run_at_once_leaves_what_was_interrupted_undecided() -> None:
     graph = by_dependency(node("a", on_interrupt="skip"))
     machine = DependencyMachine(graph)
@@ -195,6 +238,15 @@ def test_who_pauses_an_opened_run_at_once_leaves_what_was_interrupted_undecided(
     machine = reloaded(machine)
     assert brief(told(machine, PauseRequested("pause"), Started())) == ["rest: pause"]
     assert brief(told(reloaded(machine), Started())) == ["success"]
+
+
+def test_failed_items_are_left_with_their_node_when_another_is_performed_in_its_place() -> None:
+    graph = by_dependency(node("a", {"bad": "b"}, hooks=ITEMS, error_arrow_key="bad"), node("b"))
+    machine = DependencyMachine(graph)
+    told(machine, Started(), HookDone("a", items=[1, 2]), HookDone("a[0]"))
+    assert brief(told(machine, HookFailed("a[1]", "no"))) == ["b.step_execute"]
+    assert list(machine.state.tokens) == ["b"]
+    assert not machine.state.has_failed
 
 
 def test_what_stands_in_for_another_node_is_left_when_the_run_ends() -> None:

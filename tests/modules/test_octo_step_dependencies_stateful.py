@@ -127,6 +127,8 @@ class DependencyLedger(Ledger[DependencyVisit]):
         if declared.continue_on_error or (has_way_out and name in self.graph.nodes):
             visit.give_up()
             visit.instead = not declared.continue_on_error
+            for number in self._items(name):
+                del self.visits[f"{name}[{number}]"]
         else:
             visit.failed = True
             self.ending |= not (has_way_out or self.limits.keep_going)
