@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -125,7 +126,8 @@ def read_status(instance: InstanceDir) -> Status:
     if status.condition not in ("new", "complete_success") and os.path.isdir(status.library):  # noqa: PTH112
         from octo_library_pin import changed_files
 
-        extra["changed_files"] = changed_files(instance.path, instance.library_path())
+        with suppress(OctoError):  # in the library, or its pin: `run` will say what is wrong
+            extra["changed_files"] = changed_files(instance.path, instance.library_path())
     return status._replace(**extra)
 
 

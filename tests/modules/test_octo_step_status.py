@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from octo_instance_dir import InstanceDir, Runner
 from octo_instance_setup import create_instance
+from octo_library_pin import PIN_FILE_NAME
+from octo_step_engine import StepEngine
 from octo_step_status import (
     ActiveNode,
     duration_text,
@@ -196,3 +198,11 @@ def test_a_time_stamp_that_is_none_is_no_time() -> None:
     assert local_time("soon") is None
     assert local_time("0001-01-01T00:00:00+14:00") is None
     assert local_time("2026-01-01T00:00:00+00:00") is not None
+
+
+def test_a_bad_pin_of_the_library_hides_nothing_else(tmp_path: Path) -> None:
+    instance, _ = create_instance(tmp_path / "i", PROJECT / "step_library" / "hello")
+    StepEngine(instance).run(max_steps=1)
+    (instance.path / PIN_FILE_NAME).write_text("{")
+    status = read_status(instance)
+    assert (status.condition, status.changed_files) == ("paused", [])
