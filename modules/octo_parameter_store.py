@@ -92,7 +92,7 @@ def _opened(path: str, lock_path: str, durability: str, timeout: float) -> Locke
     if file is None:
         if len(_files) >= MOST_FILES:
             _files.clear()
-        file = _files[known_as] = LockedJsonFile(
+        new = LockedJsonFile(
             path,
             lock_path,
             counter=(GLOBAL_GROUP, REVISION_KEY),
@@ -101,6 +101,7 @@ def _opened(path: str, lock_path: str, durability: str, timeout: float) -> Locke
             timeout=timeout,
             may_change=require_known_format,
         )
+        file = _files.setdefault(known_as, new)  # another thread may have come first
     return file
 
 
