@@ -1,4 +1,4 @@
-"""The grammar of `octo_step_instance.py`: its commands and options. Needs nothing but argparse."""
+"""The grammar of `octo_step_instance.py`: its commands and options. Loads little but argparse."""
 
 from __future__ import annotations
 
