@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from octo_errors import LibraryError, UsageError, did_you_mean
+from octo_errors import InstanceError, LibraryError, UsageError, did_you_mean
 from octo_instance_dir import JUMP_REQUEST, PAUSE_REQUEST, REQUESTS, STOP_REQUEST, InstanceDir
 from octo_instance_setup import reset_instance
 from octo_lock_json import Groups, speed_up
@@ -50,6 +50,7 @@ from octo_step_processes import marked, outlived
 from octo_step_program import Program, load_program
 from octo_step_results import as_event, facts_of, keep_items, keep_result
 from octo_step_states import RunState
+from octo_typed_commands import parameters_command
 
 POLL_SECONDS = 0.25
 EXIT_SUCCESS, EXIT_ERROR, EXIT_PAUSED, EXIT_INTERRUPTED = 0, 1, 3, 130
@@ -388,6 +389,7 @@ class _Session:
     def _take(self, events: list[Event]) -> None:
         """Let the machine decide, keep what it decided, then call the hooks it wants called."""
         with self.parameters.transaction() as data:
+            self._check_record(data)
             asked = self._requests(data)
             if not asked and not events:
                 return
@@ -405,6 +407,21 @@ class _Session:
         for instruction in instructions:
             if isinstance(instruction, HookCall):
                 self._executor.submit(instruction)
+
+    def _check_record(self, data: Groups) -> None:
+        """What `_begin` wrote must be there: the state of the nodes is gone with it.
+
+        Raises:
+            InstanceError: Somebody has removed the file, or put another one there.
+        """
+        if data[GLOBAL_GROUP].keys().isdisjoint(("run_id", "resumed_bool")):
+            repair = parameters_command(self.engine.instance.path, "--repair")
+            raise InstanceError(
+                f"{self.parameters.path}: was removed or replaced while the run was at work,"
+                " whose state was there",
+                hint="put it back; or remove what is there now, and put back the safety copy:"
+                f" {repair}",
+            )
 
     def _keep(self, instructions: list[Instruction], data: Groups) -> list[dict[str, Any]]:
         """Put results and endings into `data`; return the events for the log."""
@@ -433,7 +450,7 @@ class _Session:
     def _note_repeats(self, data: Groups) -> None:
         """`resumed_bool` is true while the hooks are performed with which a run went on."""
         shared = data[GLOBAL_GROUP]
-        if shared["resumed_bool"]:
+        if shared.get("resumed_bool"):
             if self._repeated is None:
                 self._repeated = set(self.machine.in_flight)
             self._repeated &= self.machine.in_flight

@@ -84,6 +84,21 @@ def test_a_node_that_writes_the_state_itself_disturbs_nothing(make_instance: Mak
     assert len(traced(instance.path)) == 6
 
 
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+@pytest.mark.parametrize("instead", [None, '{"mine": {"a": 1}}'])
+def test_a_parameter_file_that_is_gone_in_the_middle_of_a_run_ends_it_with_an_error(
+    make_instance: MakeInstance, executor: str, instead: str | None
+) -> None:
+    file = "Path('.octo_step_engine_parameters.json')"
+    change = f"{file}.unlink()" if instead is None else f"{file}.write_text({instead!r})"
+    instance = make_instance(a=node_text("a", trace("step_execute", change)))
+    with pytest.raises(InstanceError, match="was removed or replaced") as raised:
+        ends(instance, executor=executor)
+    assert "--repair" in raised.value.hint
+    left = instance.path / ".octo_step_engine_parameters.json"
+    assert (left.read_text() if left.exists() else None) == instead
+
+
 def test_a_finished_run_is_not_run_again(make_instance: MakeInstance) -> None:
     instance = make_instance(a=node_text("a", trace("step_execute")))
     assert ends(instance) == ends(instance) == "COMPLETE_SUCCESS"
