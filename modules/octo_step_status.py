@@ -440,9 +440,10 @@ def _program(status: Status) -> tuple[str, str]:
         return "recipe", status.recipe
     if status.program == "scriptlets":
         return "program", "the steps that a Python program has added to its ExecutionContext"
-    path = status.library
-    lacks = "" if os.path.isdir(path) else ", which is not there"  # noqa: PTH112
-    return "library", f"{path or '(none)'}{lacks}"
+    if not status.library:
+        return "library", "none, so there is nothing to run"
+    lacks = "" if os.path.isdir(status.library) else ", which is not there"  # noqa: PTH112
+    return "library", f"{status.library}{lacks}"
 
 
 def _steps_done(status: Status) -> str:
@@ -460,6 +461,8 @@ def _joins(status: Status) -> str:
 
 def _to_do(status: Status, launcher: str) -> str:
     """The commands that make sense now."""
+    if status.condition == "new" and status.program == "library" and not status.library:
+        return ""
     commands = {
         "new": ["run"],
         "running": [],

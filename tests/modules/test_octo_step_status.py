@@ -161,6 +161,13 @@ def test_a_library_that_is_not_there_any_more_is_told(tmp_path: Path) -> None:
     assert "  library   /gone, which is not there" in lines
 
 
+def test_a_parameter_file_alone_is_nothing_to_run() -> None:
+    assert status_lines(status_of({"global_parameters": {}}, instance="x"), "y") == [
+        "x: not started",
+        "  library   none, so there is nothing to run",
+    ]
+
+
 def test_an_instance_of_no_library_names_what_it_is_one_of() -> None:
     shared = {"step_engine_program": "scriptlets"}
     lines = status_lines(status_of({"global_parameters": shared}, instance="x"), "y")
