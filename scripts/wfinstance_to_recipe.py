@@ -21,9 +21,10 @@ if __name__ == "__main__":
     PROJECT = Path(__file__).resolve().parent.parent
     sys.path[:0] = [str(PROJECT / "modules"), str(PROJECT)]
 
-from octo_atomic_file import replace_file
+from octo_atomic_file import write_whole
 from octo_command_parser import Parser
 from octo_errors import OctoError, RecipeError, UsageError, did_you_mean
+from octo_exit_code import exit_code_of
 from octo_step_problem import Problem, shown
 from orchestrator.dependency_graph import find_cycle
 from orchestrator.recipe_check import RESERVED
@@ -272,35 +273,31 @@ def _positive(text: str) -> float:
 
 def main() -> int:
     """Return the exit code."""
-    try:
-        arguments = get_parser().parse_words(sys.argv[1:])
-        workflow = read_workflow(arguments.file)
-        scale: float = arguments.scale
-        if arguments.total_seconds is not None:
-            if not workflow.runtime:
-                raise UsageError(
-                    f"{arguments.file}: its tasks took no time, so no scale makes them last",
-                    hint="leave --total-seconds out",
-                )
-            scale = arguments.total_seconds / workflow.runtime
-        _write(recipe_text(workflow, scale), arguments.output)
-    except OctoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        where = arguments.output or "stdout"
-        print(f"error: {where}: can't be written: {error.strerror}", file=sys.stderr)
-        return 1
+    return exit_code_of(lambda: _convert(get_parser().parse_words(sys.argv[1:])))
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    workflow = read_workflow(arguments.file)
+    scale: float = arguments.scale
+    if arguments.total_seconds is not None:
+        if not workflow.runtime:
+            raise UsageError(
+                f"{arguments.file}: its tasks took no time, so no scale makes them last",
+                hint="leave --total-seconds out",
+            )
+        scale = arguments.total_seconds / workflow.runtime
+    _write(recipe_text(workflow, scale).encode(), arguments.output)
     return 0
 
 
-def _write(text: str, output: Path | None) -> None:
-    data = text.encode()
-    if output is not None:
-        replace_file(str(output), data, None, sync=False)
+def _write(data: bytes, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.buffer.write(data)
         return
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    try:
+        write_whole(str(output), data)
+    except OSError as error:
+        raise OctoError(f"{output}: can't be written: {error.strerror}") from error
 
 
 if __name__ == "__main__":

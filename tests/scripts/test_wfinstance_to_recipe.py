@@ -269,6 +269,18 @@ def test_a_file_that_is_no_workflow(
     assert done.stderr.startswith("error: ") and told in done.stderr
 
 
+def test_the_recipe_is_written_where_a_link_leads_and_nothing_beside_it_is_touched(
+    command: Command, workflow: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.yaml").symlink_to("else.yaml")
+    (tmp_path / "recipe.yaml.tmp").write_text("mine")
+    done = command(SCRIPT, workflow(DIAMOND), "-o", tmp_path / "recipe.yaml")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "recipe.yaml").is_symlink()
+    assert len(steps_of((tmp_path / "else.yaml").read_text())) == 4
+    assert (tmp_path / "recipe.yaml.tmp").read_text() == "mine"
+
+
 def test_mistakes_of_the_command_line(
     command: Command, workflow: Callable[[Any], Path], tmp_path: Path
 ) -> None:
