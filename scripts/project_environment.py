@@ -121,7 +121,9 @@ _SIGNS_OF_NO_NETWORK = (
 
 def _run_quietly(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(argument) for argument in arguments]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, errors="replace", check=False
+    )
 
 
 def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
