@@ -112,9 +112,11 @@ class Commands:
     def parser(self) -> Parser:
         """The parser of all commands, for `--help` and the man page."""
         program = program_name()
-        usage = f"{program} {self._usage}"  # argparse would end it in ` ...`
         parser = Parser(
-            prog=program, usage=usage, description=self._description, epilog=self._epilog
+            prog=program,
+            usage=f"%(prog)s {self._usage}",  # argparse would end it in ` ...`
+            description=self._description,
+            epilog=self._epilog,
         )
         parser.add_version()
         group = parser.add_subparsers(
