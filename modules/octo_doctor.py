@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,12 +24,13 @@ from octo_directory_trials import (
     guarantees_of,
     try_directory,
 )
-from octo_errors import InstanceError, LockFileError, LockTimeoutError, OctoError
+from octo_errors import InstanceError, LockFileError, LockTimeoutError, OctoError, count
 from octo_instance_dir import InstanceDir, last_runner, runner_of
 from octo_json_groups import GroupsText
 from octo_json_strict import JsonTextError
 from octo_library_pin import PIN_FILE_NAME, changed_files
 from octo_lock import FileLock, is_locked
+from octo_lock_json import moment
 from octo_parameter_schema import (
     FORMAT_KEY,
     GLOBAL_GROUP,
@@ -226,8 +226,7 @@ def _safety_copy(instance: InstanceDir) -> Finding:
         return Finding("safety copy", "ok", "none: needed with durability `process` only")
     except (OSError, JsonTextError) as error:
         return Finding("safety copy", "note", f"no good one: {error}", "the next write renews it")
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.st_mtime))
-    return Finding("safety copy", "ok", f"of {when}")
+    return Finding("safety copy", "ok", f"of {moment(status.st_mtime)}")
 
 
 def _pin(instance: InstanceDir) -> Finding:
@@ -263,7 +262,7 @@ def _program(instance: InstanceDir) -> Finding:
 
 def _event_log(path: Path) -> Finding:
     try:
-        count = sum(1 for _ in read_events(path))
+        events = count(sum(1 for _ in read_events(path)), "event")
         log = path / EVENT_FILE_NAME
         torn = log.exists() and not (log.read_bytes()[-1:] or b"\n").endswith(b"\n")
     except (OctoError, OSError) as error:
@@ -272,8 +271,8 @@ def _event_log(path: Path) -> Finding:
         return Finding("event log", "wrong", message, hint)
     if torn:
         hint = "the next `run` cuts it off and says so"
-        return Finding("event log", "note", f"{count} events, and a torn last line", hint)
-    return Finding("event log", "ok", f"{count} events, no gap")
+        return Finding("event log", "note", f"{events}, and a torn last line", hint)
+    return Finding("event log", "ok", f"{events}, no gap")
 
 
 # --- telling --------------------------------------------------------------------------------------
