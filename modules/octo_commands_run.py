@@ -34,7 +34,12 @@ from octo_step_status import (
     read_status,
     status_of,
 )
-from octo_typed_commands import launcher_command, path_from_here, resume_command
+from octo_typed_commands import (
+    launcher_command,
+    path_from_here,
+    resume_command,
+    told_from_here,
+)
 
 
 def run(arguments: Namespace) -> int:
@@ -95,7 +100,7 @@ def drive(
             observer=view.event,
             sink=view.output,
         )
-        with steered_by_signals(engine, view.notice):
+        with told_from_here(), steered_by_signals(engine, view.notice):
             outcome = action(engine)
         if last_words:
             view.ending(

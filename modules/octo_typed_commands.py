@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 INSTANCE_PROGRAM = "octo_step_instance.py"
 PARAMETERS_PROGRAM = "octo_step_engine_parameters.py"
 
 _MODULES = os.path.dirname(os.path.abspath(__file__))
+_here = ""  # where messages are read, if that isn't the working directory
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -107,12 +110,24 @@ def _executable(path: str) -> str:
     return seen if os.path.dirname(seen) else os.path.join(".", seen)
 
 
+@contextmanager
+def told_from_here() -> Iterator[None]:
+    """Inside, messages are still read in this working directory, while hooks have another."""
+    global _here
+    before, _here = _here, os.getcwd()
+    try:
+        yield
+    finally:
+        _here = before
+
+
 def path_from_here(path: Directory) -> str:
     """The path as it is told below the working directory, and from the root elsewhere."""
     try:
-        path, here = os.path.abspath(path), os.getcwd()
+        here = _here or os.getcwd()
     except FileNotFoundError:  # it is gone
         return os.fspath(path)
+    path = os.path.abspath(os.path.join(here, path))
     if path == here:
         return "."
     return path.removeprefix(here.rstrip(os.sep) + os.sep)

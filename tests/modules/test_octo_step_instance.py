@@ -620,6 +620,28 @@ def test_the_launcher_of_an_engine_that_was_moved_says_how_to_go_on(
     assert "Run octo_step_x.py from where it is now" in done.stderr and str(launcher) in done.stderr
 
 
+def test_what_an_error_of_a_run_proposes_fits_where_it_was_started(
+    make_instance: MakeInstance, tmp_path: Path
+) -> None:
+    spoil = """
+        from pathlib import Path
+        class step_node_spoil:
+            def step_execute(self):
+                Path(".octo_step_engine_parameters.json").write_text("spoilt")
+    """
+    instance = make_instance({"spoil": spoil})
+    done = subprocess.run(
+        [instance / "octo_step_instance.py", "run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    [proposed] = re.findall(r"move it aside: (.*--repair)", done.stderr)
+    subprocess.run(shlex.split(proposed), cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    assert shared(instance)["first_step_node"] == "step_node_spoil"
+
+
 @pytest.mark.parametrize("known", [str(PROJECT / "modules"), ""])
 def test_a_program_in_an_instance_imports_the_engine_and_not_the_launcher(
     make_instance: MakeInstance, known: str
