@@ -35,10 +35,10 @@ from octo_step_status import (
     status_of,
 )
 from octo_typed_commands import (
+    ToldFromHere,
     launcher_command,
     path_from_here,
     resume_command,
-    told_from_here,
 )
 
 
@@ -100,7 +100,7 @@ def drive(
             observer=view.event,
             sink=view.output,
         )
-        with told_from_here(), steered_by_signals(engine, view.notice):
+        with ToldFromHere(), steered_by_signals(engine, view.notice):
             outcome = action(engine)
         if last_words:
             view.ending(

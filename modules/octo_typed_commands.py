@@ -3,15 +3,13 @@
 Loads next to nothing; a call loads what it needs.
 """
 
-# pathlib is slow to load, and what reads and changes one value loads the store:
+# pathlib and contextlib are slow to load:
 # ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 INSTANCE_PROGRAM = "octo_step_instance.py"
 PARAMETERS_PROGRAM = "octo_step_engine_parameters.py"
@@ -110,15 +108,16 @@ def _executable(path: str) -> str:
     return seen if os.path.dirname(seen) else os.path.join(".", seen)
 
 
-@contextmanager
-def told_from_here() -> Iterator[None]:
-    """Inside, messages are still read in this working directory, while hooks have another."""
-    global _here
-    before, _here = _here, os.getcwd()
-    try:
-        yield
-    finally:
-        _here = before
+class ToldFromHere:
+    """In the block, messages are still read in this working directory, while hooks have another."""
+
+    def __enter__(self) -> None:
+        global _here
+        self._before, _here = _here, os.getcwd()
+
+    def __exit__(self, *_: object) -> None:
+        global _here
+        _here = self._before
 
 
 def path_from_here(path: Directory) -> str:
