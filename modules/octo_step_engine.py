@@ -211,15 +211,15 @@ class StepEngine:
     def request_pause(self, reason: str) -> None:
         """Rest as soon as the hooks in flight are done."""
         self._asked_to_pause = reason
-        if self._executor is not None:
-            self._executor.wake()
+        if (executor := self._executor) is not None:  # another thread may end it now
+            executor.wake()
 
     def interrupt(self) -> None:
         """Break the hooks in flight off, and rest."""
         self._interrupted = True
         self.request_pause("interrupted")
-        if self._executor is not None:
-            self._executor.interrupt()
+        if (executor := self._executor) is not None:
+            executor.interrupt()
 
     # --- a session: everything that is open while hooks may be called ---
 
