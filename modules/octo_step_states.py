@@ -1,12 +1,4 @@
-"""The states of a run: the two state machines, what is active, and how a parameter file keeps it.
-
-`transitions` models every legal move, one `Machine` for each table, shared by all models:
-
-    engine  INACTIVE -> STARTUP -> RUNNING -> COMPLETE_SUCCESS | COMPLETE_ERROR
-            (a run that rests goes from RUNNING to INACTIVE, and starts from there again; so does
-            a run that has ended, when it is told to jump to a node, and one that has failed when
-            it is opened again, which may be before it has ended; STARTUP is never saved)
-    step    INACTIVE -> ENTER -> EXECUTE -> ADVANCE -> EXIT -> JUMP -> INACTIVE
+"""The state of a run: what is active, how far it is, and how a parameter file keeps it.
 
 In the parameter file, the groups `active_steps` and `join_arrivals` are the engine's own record of
 what is active. The keys `current_step_*` of `global_parameters` show the node that changed last;
@@ -22,9 +14,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transitions import Machine
-
-from octo_errors import IllegalMoveError, InstanceError, UsageError, did_you_mean
+from octo_errors import InstanceError, UsageError, did_you_mean
 from octo_parameter_schema import (
     ACTIVE_GROUP,
     ARMED_KEY,
@@ -35,6 +25,7 @@ from octo_parameter_schema import (
     PROGRESS_GROUP,
 )
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, item_of, self_arrow_key
+from octo_step_moves import ENGINE_STATES, ENGINE_TABLE, STEP_STATES, STEP_TABLE
 from octo_step_record import (
     bad_record,
     bits_in,
@@ -47,73 +38,6 @@ from octo_step_record import (
 from octo_timestamp import timestamp
 
 _NAMED = 5  # so many nodes are named in a hint
-
-STEP_STATES = ("INACTIVE", "ENTER", "EXECUTE", "ADVANCE", "EXIT", "JUMP")
-STEP_MOVES = (
-    # trigger, from, to
-    ("activate", "INACTIVE", "ENTER"),
-    ("performed", "ENTER", "EXECUTE"),
-    ("performed", "EXECUTE", "ADVANCE"),
-    ("performed", "ADVANCE", "EXIT"),
-    ("performed", "EXIT", "JUMP"),
-    ("performed", "JUMP", "INACTIVE"),
-    ("failed", "ENTER", "EXIT"),
-    ("failed", "EXECUTE", "EXIT"),
-    ("failed", "ADVANCE", "EXIT"),
-    ("failed", "EXIT", "JUMP"),
-)
-ENGINE_STATES = ("INACTIVE", "STARTUP", "RUNNING", "COMPLETE_SUCCESS", "COMPLETE_ERROR")
-ENGINE_MOVES = (
-    ("start", "INACTIVE", "STARTUP"),
-    ("run", "STARTUP", "RUNNING"),
-    ("rest", "RUNNING", "INACTIVE"),
-    ("succeed", "RUNNING", "COMPLETE_SUCCESS"),
-    ("fail", "RUNNING", "COMPLETE_ERROR"),
-    ("jump", "INACTIVE", "INACTIVE"),
-    ("jump", "RUNNING", "RUNNING"),
-    ("jump", "COMPLETE_SUCCESS", "INACTIVE"),
-    ("jump", "COMPLETE_ERROR", "INACTIVE"),
-    ("reopen", "INACTIVE", "INACTIVE"),
-    ("reopen", "COMPLETE_ERROR", "INACTIVE"),
-)
-
-
-class _MoveTable:
-    """The legal moves of a kind of model: any object with an attribute `state`.
-
-    `transitions` checks and holds the table. A move here has no callbacks, so it is looked up there
-    once: triggering it each time would cost a quarter of the engine's time.
-    """
-
-    def __init__(self, states: tuple[str, ...], moves: tuple[tuple[str, str, str], ...]) -> None:
-        self._machine = Machine(
-            None, states=list(states), initial=states[0], auto_transitions=False
-        )
-        for trigger, source, target in moves:
-            self._machine.add_transition(trigger, source, target)
-        self._targets: dict[tuple[str, str], str | None] = {
-            (trigger, transition.source): transition.dest
-            for trigger in self._machine.events
-            for transition in self._machine.get_transitions(trigger)
-        }
-
-    def move(self, model: Token | RunState, trigger: str) -> None:
-        """Take the one legal move called `trigger`.
-
-        Raises:
-            IllegalMoveError: The table has no such move from the model's state.
-        """
-        target = self._targets.get((trigger, model.state))
-        if target is None:
-            legal = ", ".join(self._machine.get_triggers(model.state)) or "nothing"
-            raise IllegalMoveError(
-                f"no move {trigger!r} from {model.state}: {model}", hint=f"legal there: {legal}"
-            )
-        model.state = target
-
-
-_step_table = _MoveTable(STEP_STATES, STEP_MOVES)
-_engine_table = _MoveTable(ENGINE_STATES, ENGINE_MOVES)
 
 
 @dataclass(slots=True)
@@ -151,7 +75,7 @@ class Token:
 
     def move(self, trigger: str) -> None:
         """Take a move of the step's table; raises IllegalMoveError where there is none."""
-        _step_table.move(self, trigger)
+        STEP_TABLE.move(self, trigger)
 
     def to_dict(self) -> dict[str, Any]:
         """What the parameter file keeps: the state, and what is not as usual."""
@@ -242,7 +166,7 @@ class RunState:
 
     def move(self, trigger: str) -> None:
         """Take a move of the engine's table; raises IllegalMoveError where there is none."""
-        _engine_table.move(self, trigger)
+        ENGINE_TABLE.move(self, trigger)
 
     @property
     def finished(self) -> bool:

@@ -1,6 +1,6 @@
 """Draws the pictures of the documentation: `.venv/bin/python scripts/draw_diagrams.py [DIRECTORY]`.
 
-The state machines come from the tables in octo_step_states; the graphs are drawn by the command
+The state machines come from the tables in octo_step_moves; the graphs are drawn by the command
 `graph`, from within a run of a shipped library at the moment that RUNS names, so that the picture
 doesn't depend on how fast the machine is. `tests/test_documentation.py` says when to draw anew.
 """
@@ -16,7 +16,7 @@ import octo_step_instance
 from octo_graph_steps import draw_machine_dot, render
 from octo_instance_setup import create_instance
 from octo_step_engine import StepEngine
-from octo_step_states import ENGINE_MOVES, ENGINE_STATES, STEP_MOVES, STEP_STATES
+from octo_step_moves import ENGINE_MOVES, ENGINE_STATES, STEP_MOVES, STEP_STATES
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGES = PROJECT / "docs" / "images"

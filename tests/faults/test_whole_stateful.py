@@ -36,7 +36,7 @@ from octo_step_engine_parameters import (
     octo_step_engine_parameters,
 )
 from octo_step_events import read_events
-from octo_step_states import ENGINE_STATES, STEP_STATES
+from octo_step_moves import ENGINE_STATES, STEP_STATES
 from tests.faults.bench import KILLED, strays
 from tests.faults.conftest import MEMORY
 from tests.faults.laboratory import REFUSED, Experiment, Laboratory

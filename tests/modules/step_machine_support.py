@@ -34,7 +34,8 @@ from octo_step_messages import (
     StopRequested,
     Tick,
 )
-from octo_step_states import STEP_STATES, RunState, Token, leads_to
+from octo_step_moves import STEP_STATES
+from octo_step_states import RunState, Token, leads_to
 
 EXECUTE = frozenset({"step_execute"})
 CHOOSES = frozenset({"step_execute", "step_advance"})
