@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
 
+from octo_step_arrows import followed
 from octo_step_graph import COMPLETE, Node, StepGraph, item_of
 from octo_step_machine import Limits, StepMachine
 from octo_step_messages import Finish, HookDone, SetItems
-from octo_step_states import RunState, Token, followed
+from octo_step_states import RunState, Token
 
 _NAMED = 5  # so many failed nodes are named in the reason of an end
 _NODE = -1  # in place of the number of an item
@@ -163,7 +164,7 @@ class DependencyMachine(StepMachine):
     def _way(self, token: Token) -> dict[str, Any]:
         if token.arrows == (COMPLETE,):
             return {}
-        return {**super()._way(token), "to": followed(self.graph, token)[0]}
+        return {**super()._way(token), "to": followed(self.graph, token.node, token.arrows)[0]}
 
     def _hook_done(self, token: Token, done: HookDone) -> None:
         if done.items is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from octo_errors import IllegalMoveError, UsageError, did_you_mean
+from octo_step_arrows import followed, wrong_choice
 from octo_step_graph import COMPLETE, COMPLETE_ERROR, HOOK_OF_STATE, Node, StepGraph
 from octo_step_messages import (
     Event,
@@ -37,7 +38,7 @@ from octo_step_messages import (
     StopRequested,
     Tick,
 )
-from octo_step_states import RunState, Token, check_jump, followed, leads_to
+from octo_step_states import RunState, Token, check_jump
 
 HALVES = {
     "ENTER": frozenset({"ENTER", "EXECUTE"}),
@@ -267,7 +268,7 @@ class StepMachine:
 
     def _hook_done(self, token: Token, done: HookDone) -> None:
         if token.state == "ADVANCE":
-            error = self._wrong_choice(token.node, done.arrows)
+            error = wrong_choice(self.graph, token.node, done.arrows)
             if error:
                 self._hook_failed(token, HookFailed(token.node, error, done.facts))
                 return
@@ -420,7 +421,7 @@ class StepMachine:
             self._activate(token.node, pending=token.pending - 1)
         if COMPLETE_ERROR in token.arrows:
             self._end(f"{token.node} returned COMPLETE_ERROR")
-        for target in followed(self.graph, token):
+        for target in followed(self.graph, token.node, token.arrows):
             self._arrive(target, token.node)
 
     def _arrive(self, name: str, source: str) -> None:
@@ -508,26 +509,6 @@ class StepMachine:
             )
         self.in_flight.discard(node)
         return self.state.tokens[node]
-
-    def _wrong_choice(self, node: str, keys: tuple[str, ...]) -> str:
-        """What is wrong with the arrow keys that step_advance returned, or ""."""
-        for key in keys:
-            if leads_to(self.graph, node, key) is None:
-                return f"step_advance returned {key!r}, {self._no_arrow(node, key)}"
-        if len(set(keys)) != len(keys):
-            return f"step_advance returned an arrow twice: {', '.join(keys)}"
-        if len(keys) > 1 and (COMPLETE in keys or COMPLETE_ERROR in keys):
-            return f"step_advance returned an end among other arrows: {', '.join(keys)}"
-        return "" if keys else "step_advance returned no arrow"
-
-    def _no_arrow(self, node: str, key: str) -> str:
-        """Why `key` can't be followed, and what could be."""
-        names = [*self.graph.open_arrows(node), COMPLETE, COMPLETE_ERROR]
-        text = f"which is no open arrow of {node} ({', '.join(names)})"
-        if key in self.graph.nodes[node].arrows:
-            return f"{text}: the arrow, or the node it leads to, is not active"
-        near = did_you_mean(key, names)
-        return f"{text}; {near}" if near.startswith("did you mean") else text
 
     def _record(self, kind: str, token: Token, facts: dict[str, Any]) -> None:
         event = {"event": kind, "node": token.node, "state": token.state, "attempt": token.attempt}

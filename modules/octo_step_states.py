@@ -24,7 +24,8 @@ from octo_parameter_schema import (
     JUMP_PENDING,
     PROGRESS_GROUP,
 )
-from octo_step_graph import COMPLETE, COMPLETE_ERROR, StepGraph, item_of, self_arrow_key
+from octo_step_arrows import followed, leads_to
+from octo_step_graph import StepGraph, item_of
 from octo_step_moves import ENGINE_STATES, ENGINE_TABLE, STEP_STATES, STEP_TABLE
 from octo_step_record import (
     bad_record,
@@ -253,7 +254,7 @@ class RunState:
             state,
         ):
             shared["current_step_since"] = f"{timestamp(now)}+00:00"
-        targets = followed(graph, token) if token is not None and token.arrows else []
+        targets = [] if token is None else followed(graph, token.node, token.arrows)
         shared["step_engine_state"] = "RUNNING" if self.crashed else self.state
         shared["current_step_node"] = self.current
         shared["current_step_module"] = graph.node(self.current).module if self.current else ""
@@ -415,21 +416,6 @@ def check_jump(node: str, graph: StepGraph) -> None:
             f"no jump to {node!r}: it is not active, so nothing waits for it",
             hint=f"nearest active nodes: {near}" if near else "let it be active, or jump elsewhere",
         )
-
-
-def leads_to(graph: StepGraph, node: str, key: str) -> str | None:
-    """The node that an arrow key of `node` leads to, "" for an end of the run, None for nowhere."""
-    if key in (COMPLETE, COMPLETE_ERROR):
-        return ""
-    if key not in graph.node(node).arrows and key == self_arrow_key(node):
-        return node
-    arrow = graph.open_arrows(node).get(key)
-    return None if arrow is None else arrow.target
-
-
-def followed(graph: StepGraph, token: Token) -> list[str]:
-    """The nodes that the chosen arrows of `token` lead to; the ends of a run are no nodes."""
-    return [target for key in token.arrows if (target := leads_to(graph, token.node, key))]
 
 
 # --- what people may have edited ------------------------------------------------------------------

@@ -18,12 +18,13 @@ from octo_parameter_schema import (
     ITEMS_KEY,
     RESULT_KEY,
 )
+from octo_step_arrows import leads_to
 from octo_step_engine import StepEngine
 from octo_step_events import EventLog
 from octo_step_graph import COMPLETE, StepGraph, item_of
 from octo_step_machine import HALVES
 from octo_step_output import file_stem
-from octo_step_states import RunState, Token, leads_to
+from octo_step_states import RunState, Token
 from orchestrator.recipe_choices import Choices, steps_from
 from orchestrator.recipe_inputs import input_mistake, required, resolve_inputs
 from orchestrator.recipe_pin import PIN_FILES, PinnedRecipe, pin_recipe

@@ -51,7 +51,8 @@ ARROWS = {
     "octo_timestamp": "",
     "octo_step_record": "octo_errors",
     "octo_step_moves": "octo_errors",
-    "octo_step_states": "octo_parameter_schema octo_step_graph octo_step_moves octo_step_record"
+    "octo_step_arrows": "octo_errors octo_step_graph",
+    "octo_step_states": "octo_parameter_schema octo_step_arrows octo_step_moves octo_step_record"
     " octo_timestamp",
     "octo_step_messages": "",
     "octo_step_machine": "octo_step_messages octo_step_states",
@@ -210,6 +211,7 @@ PACKAGES = {"orchestrator", "scriptlets"}
 """The packages below orchestrator/, that folder itself among them."""
 
 PURE = {
+    "octo_step_arrows",
     "octo_step_dependencies",
     "octo_step_graph",
     "octo_step_machine",

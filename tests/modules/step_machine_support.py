@@ -11,6 +11,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from octo_step_arrows import leads_to
 from octo_step_graph import HOOK_OF_STATE, Arrow, Node, StepGraph
 from octo_step_machine import (
     Limits,
@@ -35,7 +36,7 @@ from octo_step_messages import (
     Tick,
 )
 from octo_step_moves import STEP_STATES
-from octo_step_states import RunState, Token, leads_to
+from octo_step_states import RunState, Token
 
 EXECUTE = frozenset({"step_execute"})
 CHOOSES = frozenset({"step_execute", "step_advance"})

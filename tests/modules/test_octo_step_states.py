@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from octo_errors import InstanceError
 from octo_step_moves import STEP_STATES
-from octo_step_states import RunState, Token, followed, leads_to
+from octo_step_states import RunState, Token
 from tests.modules.step_machine_support import chain, graph, node, saved
 
 FORK = graph(node("a", ["b", "c"]), node("b", ["d"]), node("c", ["d"]), node("d", join_all=True))
@@ -27,32 +27,6 @@ def test_a_run_that_jumps_stands_at_the_entry_of_one_node_and_forgets_what_it_ow
     assert run.tokens == {"c": Token("c", "ENTER", held=True)}
     assert (run.arrivals, run.current, run.ending, run.jump_target) == ({}, "c", "", "")
     assert (run.armed, run.step_count) == (["b"], 3)
-
-
-# --- arrow keys -----------------------------------------------------------------------------------
-
-
-def test_an_arrow_key_leads_to_a_node_to_an_end_or_nowhere() -> None:
-    one = graph(
-        node("a", {"go": "b", "shut": "b", "off": "c"}, closed=["shut"]),
-        node("b"),
-        node("c", active=False),
-    )
-    stay = "step_arrow_graph_list_key_"
-    keys = ["go", "COMPLETE", "COMPLETE_ERROR", stay + "a", "shut", "off", stay + "b", "b", ""]
-    found = [leads_to(one, "a", key) for key in keys]
-    assert found == ["b", "", "", "a", None, None, None, None, None]
-
-
-def test_a_declared_arrow_to_the_node_itself_can_be_shut() -> None:
-    key = "step_arrow_graph_list_key_a"
-    assert leads_to(graph(node("a", {key: "a"})), "a", key) == "a"
-    assert leads_to(graph(node("a", {key: "a"}, closed=[key])), "a", key) is None
-
-
-def test_several_arrows_are_followed_in_their_order() -> None:
-    token = Token("a", "JUMP", arrows=("c", "COMPLETE", "b", "step_arrow_graph_list_key_a"))
-    assert followed(FORK, token) == ["c", "b", "a"]
 
 
 # --- what the file keeps --------------------------------------------------------------------------
