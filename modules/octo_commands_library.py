@@ -13,12 +13,12 @@ from octo_instance_dir import InstanceDir, is_instance
 from octo_instance_setup import create_instance
 from octo_library_template import make_library
 from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY
+from octo_shown_text import one_line
 from octo_step_graph import StepGraph
 from octo_step_lib import find_libraries, library_search_path, load_library, resolve_library
 from octo_step_problem import Problem
 from octo_step_program import load_program
 from octo_step_states import RunState
-from octo_step_status import one_line
 from octo_typed_commands import INSTANCE_PROGRAM, launcher_command, program_command
 
 

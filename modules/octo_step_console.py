@@ -27,15 +27,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from octo_errors import count
+from octo_shown_text import duration_text, local_time, printable, seconds_between
 from octo_step_history import event_text, way_text
-from octo_step_status import (
-    ActiveNode,
-    Status,
-    duration_text,
-    local_time,
-    printable,
-    seconds_between,
-)
+from octo_step_status import ActiveNode, Status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from octo_errors import count
+from octo_shown_text import duration_text, local_time, one_line
 from octo_step_graph import HOOK_OF_STATE, StepGraph
-from octo_step_status import Status, duration_text, local_time, one_line
+from octo_step_status import Status
 
 Event = dict[str, Any]
 Fate = Literal["done", "failed", "skipped"]

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from octo_shown_text import seconds_between
 from octo_step_graph import item_of
-from octo_step_status import ActiveNode, seconds_between
+from octo_step_status import ActiveNode
 
 Event = dict[str, Any]
 
