@@ -18,7 +18,7 @@ from orchestrator.dependency_graph import DependencyGraph, find_cycle
 from orchestrator.recipe_cache import Source, read_source
 from orchestrator.recipe_check_calls import CallChecks
 from orchestrator.recipe_check_templates import check_templates
-from orchestrator.recipe_document import Problem, Report, is_template
+from orchestrator.recipe_document import KeyPath, Problem, Report, is_template
 from orchestrator.recipe_inputs import input_mistake
 from orchestrator.recipe_model import KEYS_OF_TYPE, Recipe, Step, parse_model
 
@@ -256,7 +256,7 @@ class _Checks:
             return
         self._target(step.on_error["go_to"], where, about)
 
-    def _target(self, name: str, where: tuple[str | int, ...], about: str) -> None:
+    def _target(self, name: str, where: KeyPath, about: str) -> None:
         target = self.steps.get(name)
         if target is None:
             self._no_such_step(name, where, about)
@@ -268,7 +268,7 @@ class _Checks:
         elif not target.enabled:
             self.report.tell(where, f"{about} {name!r}, which is not enabled")
 
-    def _no_such_step(self, name: str, where: tuple[str | int, ...], about: str) -> None:
+    def _no_such_step(self, name: str, where: KeyPath, about: str) -> None:
         if "steps" not in self.recipe.broken:  # else it may be the one that couldn't be read
             hint = self.report.near(name, self.steps)
             self.report.tell(where, f"{about} {name[:80]!r}, and there is no such step", hint)

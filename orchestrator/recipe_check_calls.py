@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octo_errors import LibraryError
-from orchestrator.recipe_document import Report, kind_of
+from orchestrator.recipe_document import KeyPath, Report, kind_of
 from orchestrator.recipe_model import Step
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ class CallChecks:
         if step.type in ("shell", "step_node", "recipe") and isinstance(step.args, list):
             self._tell(step, "args", f"args of a {step.type} step must be a mapping, and is a list")
 
-    def _tell(
-        self, step: Step, key: str | tuple[str | int, ...], what: str, hint: str = ""
-    ) -> None:
+    def _tell(self, step: Step, key: str | KeyPath, what: str, hint: str = "") -> None:
         keys = (key,) if isinstance(key, str) else key
         self.report.tell((*step.path, *keys), f"step {step.name!r}: {what}", hint)
 
@@ -84,7 +82,7 @@ class CallChecks:
             self._tell(step, key, "command is empty")
         for place, word in enumerate(words):
             if not isinstance(word, (str, int, float)) or isinstance(word, bool):
-                where: tuple[str | int, ...] = (*key, place) if isinstance(command, list) else key
+                where: KeyPath = (*key, place) if isinstance(command, list) else key
                 self._tell(step, where, f"a command is of texts, and this is {kind_of(word)}")
 
     def _surroundings(self, step: Step, args: dict[str, Any]) -> None:

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.dependency_graph import DependencyGraph
-from orchestrator.recipe_document import Report, is_template
+from orchestrator.recipe_document import KeyPath, Report, is_template
 from orchestrator.recipe_model import Recipe, Step
-
-Path = tuple[str | int, ...]
 
 
 def check_templates(
@@ -49,14 +47,14 @@ def _repeats(step: Step) -> bool:
     return step.foreach is not None or "foreach" in step.broken
 
 
-def _templates(report: Report, step: Step) -> Iterator[tuple[Step, Path, str, int]]:
+def _templates(report: Report, step: Step) -> Iterator[tuple[Step, KeyPath, str, int]]:
     """Each template: its step, where it is, and it; and how far it was moved to the right."""
     success = step.success and step.success.model_dump()
     for key, whole in (
         *(("args", step.args), ("command", step.command)),
         *(("foreach", step.foreach), ("success", success)),
     ):
-        waiting: list[tuple[Path, Any]] = [((*step.path, key), whole)]
+        waiting: list[tuple[KeyPath, Any]] = [((*step.path, key), whole)]
         while waiting:
             path, value = waiting.pop()
             if isinstance(value, dict):

@@ -12,6 +12,7 @@ from octo_step_problem import Problem
 __all__ = [
     "KINDS",
     "Document",
+    "KeyPath",
     "Node",
     "Place",
     "Problem",
@@ -29,6 +30,8 @@ of a scalar (line, column, style, its text as written if it is none), of a list 
 [nodes]), of a mapping (line, column, {key: (line, column of the key, node)}).
 """
 
+KeyPath = tuple[str | int, ...]
+"""What leads to a value in a document: keys and indices, from the outermost in."""
 
 KINDS: dict[type, tuple[str, str]] = {
     bool: ("true or false", "boolean"),
@@ -81,14 +84,14 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     node: Node = (1, 1, "", None)
 
-    def place(self, path: tuple[object, ...]) -> Place:
+    def place(self, path: KeyPath) -> Place:
         """Where the value at `path` (keys and indices) stands; of a key's value, the key.
 
         What there is not, stands where the nearest thing around it does.
         """
         return self._walk(path)[0]
 
-    def text_place(self, path: tuple[object, ...], line_offset: int, column: int) -> Place:
+    def text_place(self, path: KeyPath, line_offset: int, column: int) -> Place:
         """Where a character of the text at `path` stands.
 
         Args:
@@ -105,12 +108,12 @@ class Document:
             return Place(line + line_offset, 1)
         return Place(line, start + column - (0 if style else 1))
 
-    def written(self, path: tuple[object, ...]) -> str | None:
+    def written(self, path: KeyPath) -> str | None:
         """The text of a number, truth value or null as it is written; None for all others."""
         node = self._walk(path)[1]
         return node[3] if node is not None and len(node) == 4 else None
 
-    def _walk(self, path: tuple[object, ...]) -> tuple[Place, Node]:
+    def _walk(self, path: KeyPath) -> tuple[Place, Node]:
         """The place of what is at `path`, and its node; None if it isn't there."""
         node, place = self.node, Place(*self.node[:2])
         for key in path:
@@ -147,7 +150,7 @@ class Report:
         self.document, self.problems = document, problems
         self._hints_left = self.MOST_HINTS
 
-    def tell(self, path: tuple[object, ...], message: str, hint: str = "") -> None:
+    def tell(self, path: KeyPath, message: str, hint: str = "") -> None:
         """Add a problem with what is at `path`."""
         self.tell_at(self.document.place(path), message, hint)
 

@@ -11,7 +11,14 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from octo_errors import did_you_mean
-from orchestrator.recipe_document import Document, Problem, Report, is_template, kind_of
+from orchestrator.recipe_document import (
+    Document,
+    KeyPath,
+    Problem,
+    Report,
+    is_template,
+    kind_of,
+)
 from orchestrator.recipe_kinds import (
     Arguments,
     Count,
@@ -51,7 +58,6 @@ __all__ = [
 
 SCHEMA_ID = "urn:octo-step-engine:recipe:1"
 
-Path = tuple[str | int, ...]
 _NotNull = BeforeValidator(refuse_null)
 
 # --- the models -----------------------------------------------------------------------------------
@@ -61,11 +67,11 @@ class _Part(BaseModel):
     """A mapping of a recipe."""
 
     model_config = ConfigDict(extra="forbid")
-    _path: Path = PrivateAttr(default=())
+    _path: KeyPath = PrivateAttr(default=())
     _broken: frozenset[str] = PrivateAttr(default=frozenset())
 
     @property
-    def path(self) -> Path:
+    def path(self) -> KeyPath:
         """Where it stands in the document."""
         return self._path
 
@@ -320,7 +326,7 @@ class _Reader:
         subject = f"step {name!r}" if isinstance(name, str) else f"step {place + 1}"
         return self._part(Step, value, ("steps", place), subject)
 
-    def _part(self, kind: type[PartT], value: Any, path: Path, subject: str) -> PartT | None:
+    def _part(self, kind: type[PartT], value: Any, path: KeyPath, subject: str) -> PartT | None:
         """The part, without what is wrong in it; None where nothing can be made of it."""
         if not isinstance(value, dict):
             self.report.tell(path, f"{subject} must be a mapping, and is {kind_of(value)}")
@@ -342,7 +348,7 @@ class _Reader:
         return part
 
     def _tell_errors(
-        self, kind: type[_Part], errors: list[Any], path: Path, subject: str
+        self, kind: type[_Part], errors: list[Any], path: KeyPath, subject: str
     ) -> frozenset[str]:
         """Tell all problems of a part; what only follows from a misspelt key is none.
 
@@ -364,7 +370,7 @@ class _Reader:
         return meant
 
     def _tell_unknown(
-        self, kind: type[_Part], where: Path, near: list[str], path: Path, subject: str
+        self, kind: type[_Part], where: KeyPath, near: list[str], path: KeyPath, subject: str
     ) -> None:
         key = str(where[-1])
         others = [name for other, name in _CALLED.items() if key in _keys(other)]
@@ -380,7 +386,7 @@ class _Reader:
         name = ".".join(map(str, where))
         self.report.tell((*path, *where), f"{about}there is no key {name!r}", hint)
 
-    def _tell_error(self, error: Any, path: Path, subject: str) -> None:
+    def _tell_error(self, error: Any, path: KeyPath, subject: str) -> None:
         """A problem out of pydantic's words."""
         where, about = error["loc"], f"{subject}: " if subject else ""
         name = ".".join(map(str, where))
@@ -406,7 +412,7 @@ _CALLED: dict[type[_Part], str] = {
 """What holds keys, as messages call it."""
 
 
-def _holder(kind: type[_Part], where: Path) -> type[_Part]:
+def _holder(kind: type[_Part], where: KeyPath) -> type[_Part]:
     """What an unknown key stands in: the part, or what is in that."""
     return Success if str(where[0]) in kind.model_fields else kind
 
