@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from octo_step_executors import KINDS
 from orchestrator.recipe_model import json_schema, parse_model
 from orchestrator.recipe_yaml import load_yaml
 from tests.recipes import SPEC_RECIPES
@@ -83,6 +84,10 @@ def test_the_schema_is_one_and_describes_every_key() -> None:
     found = list(properties(SCHEMA))
     assert len(found) > 50
     assert [key for key, each in found if not each.get("description", "").endswith(".")] == []
+
+
+def test_the_executors_are_those_of_the_engine() -> None:
+    assert json_schema()["$defs"]["Defaults"]["properties"]["executor"]["enum"] == [*KINDS]
 
 
 @pytest.mark.parametrize("name", RIGHT)
