@@ -164,6 +164,10 @@ class StepGraph:
         """`name`, and all nodes that wait for it, directly or not."""
         return reached([name], self.dependents)
 
+    def all_sources(self, name: str) -> set[str]:
+        """`name`, and all nodes that it waits for, directly or not."""
+        return reached([name], self.sources_into)
+
     def active_around(self, name: str) -> list[str]:
         """The active nodes nearest to `name` in a graph by dependency, before it and after it."""
         found = self._first_active(name, self.sources_into)

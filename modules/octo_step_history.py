@@ -174,10 +174,6 @@ def preview_jump(
         before: What became of the nodes so far; see `fates`.
     """
     active = [each for each in status.active if each.node in graph.nodes]
-    ahead = graph.reachable(node)
-    expected = set().union(*(graph.reachable(each.node) for each in active))
-    expected -= {each.node for each in active}
-    done = {name for name in before if name in graph.nodes}
     left = []
     for each in active:
         states = list(HOOK_OF_STATE)
@@ -186,8 +182,31 @@ def preview_jump(
         hooks = [hook for state in rest if (hook := HOOK_OF_STATE[state]) in own]
         dropped = f", without {', '.join(hooks)}" if hooks else ""
         left.append(f"{each.node} in {each.state}{dropped}")
+    sort_out = _of_dependencies if graph.by_dependency else _of_arrows
+    again, passed_over = sort_out(graph, {each.node for each in active}, before, node)
     return JumpPreview(
         left,
-        [name for name in graph.nodes if name in ahead and name in done],
-        [name for name in graph.nodes if name in expected - ahead - done],
+        [name for name in graph.nodes if name in again],
+        [name for name in graph.nodes if name in passed_over],
     )
+
+
+def _of_arrows(
+    graph: StepGraph, active: set[str], before: dict[str, Fate], node: str
+) -> tuple[set[str], set[str]]:
+    """What runs again after a jump to `node`, and what is passed over."""
+    ahead = {*graph.reachable(node)}
+    expected = set().union(*map(graph.reachable, active))
+    return ahead & before.keys(), expected - active - ahead - before.keys()
+
+
+def _of_dependencies(
+    graph: StepGraph, active: set[str], before: dict[str, Fate], node: str
+) -> tuple[set[str], set[str]]:
+    """The same where arrows are dependencies: what has nothing to do with `node` is performed."""
+    sources, ahead = graph.all_sources(node) - {node}, graph.all_dependents(node)
+    final = {name for name, each in graph.nodes.items() if each.is_final}
+    done = {name for name, fate in before.items() if fate != "failed"}
+    off = {name for name, each in graph.nodes.items() if not each.active}
+    again = ((ahead | final) & before.keys()) | (active - ahead)
+    return again - sources, sources - active - done - off

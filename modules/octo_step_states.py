@@ -190,7 +190,8 @@ class RunState:
     def jump(self, node: str, graph: StepGraph) -> list[str]:
         """Leave all that is active, and stand at the entry of `node`; nothing is in flight.
 
-        In a graph by dependency, `node` and all that depends on it is to be done again.
+        In a graph by dependency, `node` and all that depends on it is to be done again, and what it
+        depends on is passed over, as if done.
 
         Returns:
             What was left, as people read it.
@@ -208,6 +209,7 @@ class RunState:
         self.finalizing = graph.nodes[node].is_final
         if graph.by_dependency:
             self.undo(graph.all_dependents(node), graph)
+            self.done |= graph.bits(graph.all_sources(node) - {node, *self.passed_over})
         return left
 
     def leave_items(self, node: str) -> None:

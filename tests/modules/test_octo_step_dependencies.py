@@ -85,6 +85,17 @@ def test_what_is_not_active_stays_out_when_all_is_to_be_done_again() -> None:
     assert state.done == graph.bits("abc")
 
 
+def test_a_jump_ahead_passes_over_what_the_node_waits_for_and_nothing_else() -> None:
+    graph = by_dependency(
+        node("a", ["b"]), node("b", ["c"]), node("c", ["d"]), node("other", ["d"]), node("d")
+    )
+    machine = DependencyMachine(graph, limits=Limits(at_once=2))
+    said = told(machine, Started(), JumpRequested("c"), HookDone("a"), HookDone("other"))
+    assert brief(said)[2:] == ["c.step_execute", "other.step_execute"]
+    assert brief(told(machine, HookDone("c"), HookDone("other"))) == ["d.step_execute"]
+    assert brief(told(machine, HookDone("d"))) == ["success"]
+
+
 def with_one_inactive() -> StepGraph:
     return by_dependency(
         node("a", ["b"]), node("b", ["c"], active=False), node("c", ["d"], active=False), node("d")

@@ -216,6 +216,7 @@ class DependencyLedger(Ledger[DependencyVisit]):
         super().jumped(name)
         self.final_jump = self.graph.nodes[name].is_final
         self._undo(self._all_dependents(name) | self._final())
+        self.done |= self._all_sources(name) - {name} - self.passed
 
     def reopened(self) -> None:
         self.ending, self.final_jump = False, False
@@ -239,6 +240,13 @@ class DependencyLedger(Ledger[DependencyVisit]):
         for each in self.graph.nodes:  # in an order in which they may be run
             if found & {*self._sources(each)}:
                 found.add(each)
+        return found
+
+    def _all_sources(self, name: str) -> set[str]:
+        found = {name}
+        for each in reversed(list(self.graph.nodes)):
+            if each in found:
+                found |= {*self._sources(each)}
         return found
 
     def check_equals(self, machine: StepMachine) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from octo_step_graph import Arrow, Node, StepGraph
-from octo_step_history import event_text, fates, history_line, marks, preview_jump
+from octo_step_history import Fate, event_text, fates, history_line, marks, preview_jump
 from octo_step_status import ActiveNode, Status, status_of
 
 
@@ -66,13 +66,15 @@ def test_the_picture_marks_what_is_active_by_how_the_run_stands() -> None:
     assert marks(status(a, engine_state="COMPLETE_ERROR"), {"a": "failed"}) == {"a": "failed"}
 
 
+def step(name: str, target: str | None = None, **facts: Any) -> Node:
+    arrows = {"on": Arrow("on", name, target, target)} if target else {}
+    return Node(name, name, hooks=frozenset({"step_execute"}), arrows=arrows, **facts)
+
+
 def chain(*names: str) -> StepGraph:
     """A graph of nodes one after the other, each with step_execute only."""
-    nodes = {}
-    for name, target in zip(names, [*names[1:], None], strict=True):
-        arrows = {"on": Arrow("on", name, target, target)} if target else {}
-        nodes[name] = Node(name, name, hooks=frozenset({"step_execute"}), arrows=arrows)
-    return StepGraph(nodes, names[0])
+    pairs = zip(names, [*names[1:], None], strict=True)
+    return StepGraph({name: step(name, target) for name, target in pairs}, names[0])
 
 
 def test_a_jump_ahead_passes_nodes_over() -> None:
@@ -97,6 +99,20 @@ def test_a_jump_after_the_end_leaves_nothing() -> None:
         "  runs again   b",
         "  passed over  nothing",
     ]
+
+
+def test_a_jump_in_a_recipe_passes_over_what_the_step_waits_for() -> None:
+    steps = [step(*names) for names in ("ab", "bc", "cd", "de", ("other", "e"), "e")]
+    steps += [step("end", is_final=True), step("off", "d", active=False)]
+    graph = StepGraph({each.name: each for each in steps}, "", by_dependency=True)
+    now = status(ActiveNode("b", "EXECUTE"), ActiveNode("other", "EXECUTE"))
+    before: dict[str, Fate] = {"a": "done", "b": "failed", "e": "done", "end": "done"}
+    preview = preview_jump(graph, now, before, "d")
+    assert preview.left == [f"{name} in EXECUTE, without step_execute" for name in ("b", "other")]
+    assert preview.again == ["other", "e", "end"]
+    assert preview.passed_over == ["c"]
+    back = preview_jump(graph, status(), before, "a")
+    assert (back.again, back.passed_over) == (["a", "b", "e", "end"], [])
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,19 @@ def test_single_steps_perform_one_step_or_item_at_a_time_and_say_which_is_next(
         assert expected in capfd.readouterr().out
 
 
+def test_a_failed_step_can_be_jumped_over(failed: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert octo_step_instance.main(["jump", str(failed), "c"]) == 0
+    assert "left         b in EXECUTE" in capfd.readouterr().out
+    assert octo_step_instance.main(["run", str(failed)]) == 0
+    assert "COMPLETE_SUCCESS (1 step" in capfd.readouterr().out
+    executed = [e for e in read_events(failed) if e.get("state") == "EXECUTE"]
+    assert [(e["event"], e["node"]) for e in executed] == [
+        ("state", "a"),
+        ("step_error", "b"),
+        ("state", "c"),
+    ]
+
+
 def test_a_step_that_is_not_active_cannot_be_jumped_to(
     place: Place, capfd: pytest.CaptureFixture[str]
 ) -> None:
