@@ -54,6 +54,13 @@ class StepFailure(Exception):
         self.facts = facts or {}
 
 
+class StepRests(Exception):
+    """Raised by a hook that rests in the middle of its work, as the run now does, too.
+
+    It is called again when the run goes on; nothing was interrupted.
+    """
+
+
 @dataclass(slots=True)
 class HookResult:
     """What came of a call. `error` is None exactly when the hook succeeded.
@@ -61,8 +68,8 @@ class HookResult:
     `arrows` is set by a `step_advance` that succeeded (None if the node has no such hook), `answer`
     by a `step_probe`, `items` by a `step_items`, `output`, `skipped` and `facts` by a hook that
     returned a `StepResult`. `value` is what came back, as JSON can hold it: itself when short and
-    plain, else a short repr. `refused` says that the hook was not called, which is not its fault.
-    `survivors` tells of processes that left the step's process group.
+    plain, else a short repr. `refused` says that the hook was not called, or rests; neither is a
+    failure. `survivors` tells of processes that left the step's process group.
     """
 
     node: str
@@ -284,6 +291,9 @@ def _tell_exception(result: HookResult, exc: BaseException, prefix: str = "") ->
     if isinstance(exc, KeyboardInterrupt):
         result.interrupted = True
         result.error = "interrupted"
+        return
+    if isinstance(exc, StepRests):
+        result.refused, result.error = True, as_utf_8(str(exc), TEXT_LIMIT)
         return
     if isinstance(exc, StepFailure):
         result.error = prefix + as_utf_8(str(exc), TEXT_LIMIT)

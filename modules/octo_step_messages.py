@@ -54,7 +54,10 @@ class HookInterrupted:
 
 @dataclass(slots=True)
 class HookRefused:
-    """A hook was not called, for a reason that is not the node's, such as a full disk."""
+    """A hook was not called, for a reason that is not the node's, such as a full disk; or it rests.
+
+    It is to be called again when the run goes on.
+    """
 
     node: str
     reason: str

@@ -18,8 +18,9 @@ from octo_instance_dir import InstanceDir, is_instance
 from octo_instance_setup import make_instance, reset_instance
 from octo_parameter_schema import GLOBAL_GROUP
 from octo_step_console import Stream
-from octo_step_engine import Outcome, StepEngine
-from octo_step_hooks import StepFailure, StepResult
+from octo_step_engine import StepEngine
+from octo_step_hooks import StepFailure, StepRests, StepResult
+from octo_step_outcome import Outcome
 from orchestrator.context import CONTEXT_GROUP
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_environment import RunEnvironment
@@ -64,7 +65,7 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
     Raises:
         RecipeError: The inputs don't fit.
         StepFailure: It has failed; says at which step.
-        KeyboardInterrupt: It rests, and so the outer run is to rest.
+        StepRests: It rests, and so the outer run is to rest.
     """
     step, _ = outer.place_of(node)
     pinned = outer.pinned.of_step(step)
@@ -84,7 +85,7 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
         text = f"recipe {pinned.compiled['name']}: {outcome.reason}"
         raise StepFailure(text, errors[-1].get("traceback", "") if errors else "")
     if outcome.engine_state != "COMPLETE_SUCCESS":
-        raise KeyboardInterrupt
+        raise StepRests(f"recipe {pinned.compiled['name']} rests: {outcome.reason}")
     context = instance.parameters.read().get(CONTEXT_GROUP, {})
     return StepResult({"instance": str(instance.path), "context": context})
 

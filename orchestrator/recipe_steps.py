@@ -19,7 +19,7 @@ from octo_errors import RecipeError
 from octo_json_strict import JsonValueError, dump_value
 from octo_lock_json import Groups
 from octo_parameter_schema import ITEMS_KEY, RESULT_KEY
-from octo_step_hooks import HookResult, StepFailure, StepResult, perform
+from octo_step_hooks import HookResult, StepFailure, StepRests, StepResult, perform
 from octo_step_lib import load_node, make_node
 from orchestrator.context import Context
 from orchestrator.recipe_document import is_template
@@ -335,7 +335,7 @@ class LibraryStep(RecipeStep):
 class _Telling:
     """Masks what is written in its block, and turns what is raised there into a StepFailure.
 
-    Ctrl-C alone goes through.
+    Ctrl-C goes through, and that the step rests.
 
     Args:
         line: Where the step is in the recipe: told of what is wrong with the recipe itself.
@@ -357,7 +357,7 @@ class _Telling:
         trace: TracebackType | None,
     ) -> None:
         self._output.__exit__(kind, error, trace)
-        if error is None or isinstance(error, KeyboardInterrupt):
+        if error is None or isinstance(error, KeyboardInterrupt | StepRests):
             return
         facts = self._usage.facts() if self._usage is not None else {}
         if isinstance(error, StepFailure):  # told already

@@ -627,8 +627,12 @@ def test_a_nested_recipe_runs_for_each_item_and_again_when_the_outer_step_does(
     assert sorted(place.log()) == ["x", "x", "y", "y"]
 
 
-def test_a_nested_run_that_rests_lets_the_outer_one_rest(place: Place) -> None:
-    place.recipe("name: s, type: recipe, recipe: inner.yaml", note("b", "depends_on: s"))
+@pytest.mark.parametrize("on_interrupt", ["rerun", "skip", "ask"])
+def test_a_nested_run_that_rests_lets_the_outer_one_rest_and_is_not_interrupted(
+    place: Place, on_interrupt: str
+) -> None:
+    nested_step = f"name: s, type: recipe, recipe: inner.yaml, on_interrupt: {on_interrupt}"
+    place.recipe(nested_step, note("b", "depends_on: s"))
     place.recipe(work("in", "hold", "in"), note("then", "depends_on: in"), name="inner")
     with place.running("r.yaml") as process:
         wait_for(place.log, "the step to be at work")
@@ -637,8 +641,11 @@ def test_a_nested_run_that_rests_lets_the_outer_one_rest(place: Place) -> None:
         place.go("in")
         assert process.wait(DEADLINE_S) == 3
     assert place.log() == ["in"]
+    reason = place.parameters()["global_parameters"]["pause_reason"]
+    assert reason == "s: recipe inner rests: pause requested"
     assert place.run("r.yaml", "--resume").returncode == 0
     assert place.log() == ["in", "then", "b"]
+    assert not place.events("interrupted")
 
 
 def nest(place: Place, *more: str) -> None:
