@@ -21,12 +21,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from octo_errors import count
+from octo_exit_code import EXIT_INTERRUPTED
 from octo_instance_dir import InstanceDir
 from octo_parameter_store import DURABILITY_VARIABLE
 from octo_shown_text import duration_text, one_line
 from octo_step_console import JsonView, LiveView, PlainView, QuietView, has_rich, is_foreground
-from octo_step_engine import EXIT_INTERRUPTED, Outcome, StepEngine
+from octo_step_engine import StepEngine
 from octo_step_machine import SINGLE_STEP
+from octo_step_outcome import Outcome
 from octo_step_output import log_file_name
 from octo_step_status import ActiveNode, read_status, status_of
 from octo_typed_commands import (

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,6 +45,7 @@ from octo_step_messages import (
     StopRequested,
     Tick,
 )
+from octo_step_outcome import Outcome
 from octo_step_output import StepOutput
 from octo_step_processes import marked, outlived
 from octo_step_program import Program, load_program
@@ -53,38 +54,10 @@ from octo_step_states import RunState
 from octo_typed_commands import parameters_command
 
 POLL_SECONDS = 0.25
-EXIT_SUCCESS, EXIT_ERROR, EXIT_PAUSED, EXIT_INTERRUPTED = 0, 1, 3, 130
 
 _PASSED_ON = {PauseRequested: PAUSE_REQUEST, StopRequested: STOP_REQUEST}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended or rests.
-
-    Attributes:
-        engine_state: `COMPLETE_SUCCESS`, `COMPLETE_ERROR`, or `INACTIVE` for a run that rests.
-        reason: Why, in a few words; empty after success.
-        armed: Nodes whose `step_make_safe` is still owed.
-        interrupted: The hooks in flight were broken off.
-        ahead: (node, state) of what a run that rests performs next.
-        exit_code: What a command line ends with.
-    """
-
-    engine_state: str
-    reason: str
-    armed: tuple[str, ...] = ()
-    interrupted: bool = False
-    ahead: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def exit_code(self) -> int:  # noqa: D102  (told above)
-        if self.interrupted:
-            return EXIT_INTERRUPTED
-        codes = {"COMPLETE_SUCCESS": EXIT_SUCCESS, "COMPLETE_ERROR": EXIT_ERROR}
-        return codes.get(self.engine_state, EXIT_PAUSED)
 
 
 class StepEngine:
@@ -154,6 +127,8 @@ class StepEngine:
         """
         with self.instance.run_lock():
             if fresh:
+                if until is not None:  # before anything is put away
+                    _known(until, self._load_program().graph)
                 self._put_away()
             with self._session(Limits(max_steps=max_steps, until=until)) as session:
                 if retry_failed and session.run.has_failed:
@@ -223,11 +198,12 @@ class StepEngine:
 
     # --- a session: everything that is open while hooks may be called ---
 
+    def _load_program(self) -> Program:
+        return self._program or load_program(self.instance, verbose=self._verbose)
+
     @contextmanager
     def _session(self, limits: Limits) -> Iterator[_Session]:
-        program = self._program
-        if program is None:
-            program = load_program(self.instance, verbose=self._verbose)
+        program = self._load_program()
         parameters = self.instance.parameters
         run_id = parameters.read()[GLOBAL_GROUP].get("run_id", "")
         log = EventLog(self.instance.path, durability=parameters.durability, run_id=run_id)

@@ -23,9 +23,9 @@ from octo_instance_dir import InstanceDir
 from octo_parameter_schema import GLOBAL_GROUP, RESULT_KEY
 from octo_shown_text import duration_text, one_line
 from octo_step_console import LiveView, PlainView, QuietView, has_rich, is_foreground
-from octo_step_engine import Outcome
 from octo_step_events import read_events
 from octo_step_machine import HALVES
+from octo_step_outcome import Outcome
 from octo_step_output import log_file_name
 from octo_step_states import RunState
 from octo_typed_commands import path_from_here

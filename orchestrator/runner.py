@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from octo_instance_dir import InstanceDir
-    from octo_step_engine import Outcome
+    from octo_step_outcome import Outcome
     from orchestrator.recipe_choices import Choices
     from orchestrator.recipe_instance import Continuation, Given
     from orchestrator.recipe_pin import PinnedRecipe

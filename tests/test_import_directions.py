@@ -72,8 +72,9 @@ ARROWS = {
     "octo_step_program": "octo_graph_checks octo_instance_dir octo_library_pin octo_step_hooks",
     "octo_instance_setup": "octo_step_program",
     "octo_step_results": "octo_step_graph octo_step_hooks octo_step_messages",
+    "octo_step_outcome": "octo_exit_code",
     "octo_step_engine": "octo_instance_setup octo_step_dependencies octo_step_events"
-    " octo_step_executors octo_step_results",
+    " octo_step_executors octo_step_outcome octo_step_results",
     # pictures
     "octo_graph_picture": "octo_step_graph",
     "octo_graph_dot": "octo_errors octo_graph_picture",

@@ -17,10 +17,11 @@ from octo_graph_checks import dependency_graph
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import make_instance
 from octo_shown_text import seconds_between
-from octo_step_engine import Outcome, StepEngine
+from octo_step_engine import StepEngine
 from octo_step_events import EVENT_FILE_NAME, read_events
 from octo_step_graph import item_of
 from octo_step_hooks import NodeSource, StepFailure, StepResult
+from octo_step_outcome import Outcome
 from orchestrator.run_record import RunRecord
 from orchestrator.run_report import RunReport
 from tests.support import PROJECT

@@ -30,7 +30,8 @@ from octo_instance_dir import InstanceDir, is_instance
 from octo_instance_setup import make_instance, reset_instance
 from octo_parameter_schema import GLOBAL_GROUP, PROGRAM_KEY, STATUS_KEY
 from octo_step_console import Stream
-from octo_step_engine import Outcome, StepEngine
+from octo_step_engine import StepEngine
+from octo_step_outcome import Outcome
 from octo_step_states import RunState
 from orchestrator.context import Context
 from scriptlets.plan import (
