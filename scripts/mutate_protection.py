@@ -288,9 +288,7 @@ MUTATIONS = (
     Mutation(
         "requests are heeded before the next hook",
         ENGINE,
-        "        with self.parameters.transaction() as data:\n"
         "            asked = self._requests(data)\n",
-        "        with self.parameters.transaction() as data:\n"
         "            asked: list[Event] = []\n",
         (f"{TEST_ENGINE}requests_in_the_file_are_heeded_between_two_hooks",),
     ),
