@@ -16,6 +16,7 @@ from octo_step_events import read_events
 from orchestrator.recipe_check import RESERVED
 from orchestrator.recipe_model import parse_model
 from orchestrator.recipe_yaml import load_yaml
+from tests.modules.parameter_support import needs_posix
 from tests.support import Command
 from wfinstance_to_recipe import read_workflow, recipe_text, step_names
 
@@ -269,6 +270,7 @@ def test_a_file_that_is_no_workflow(
     assert done.stderr.startswith("error: ") and told in done.stderr
 
 
+@needs_posix
 def test_the_recipe_is_written_where_a_link_leads_and_nothing_beside_it_is_touched(
     command: Command, workflow: Callable[[Any], Path], tmp_path: Path
 ) -> None:
