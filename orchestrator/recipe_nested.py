@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from octo_errors import EngineBusyError
-from octo_instance_dir import InstanceDir, is_instance
+from octo_instance_dir import PAUSE_REQUEST, STOP_REQUEST, InstanceDir, is_instance
 from octo_instance_setup import make_instance, reset_instance
 from octo_parameter_schema import GLOBAL_GROUP
 from octo_step_console import Stream
@@ -96,7 +96,15 @@ def _nested_instance(program: RecipeProgram, place: Path) -> InstanceDir:
         return make_instance(place, program)
     instance = InstanceDir(place)
     Continuation(load_program(instance), program).begin(instance)
+    _forget_requests(instance)
     return instance
+
+
+def _forget_requests(instance: InstanceDir) -> None:
+    """The outer run goes on: what it asked for before, nobody had heard when its engine ended."""
+    with instance.parameters.transaction() as data:
+        for request in (PAUSE_REQUEST, STOP_REQUEST):
+            data[GLOBAL_GROUP].pop(request, None)
 
 
 def _drive_nested(

@@ -701,6 +701,24 @@ def test_who_stops_a_run_stops_the_nested_ones_too(place: Place) -> None:
     assert place.log()[4:] == ["then", "end", "b", "z1", "z2"]
 
 
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_nested_run_that_was_ended_before_it_heard_goes_on_with_the_outer_one(
+    place: Place, end: signal.Signals
+) -> None:
+    nest(place)
+    with place.running("r.yaml") as process:
+        wait_for(place.log, "the step to be at work")
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: asked(place, "pause_request_bool"), "the inner run to be told")
+        process.send_signal(end)
+        assert process.wait(DEADLINE_S) in (130, -signal.SIGKILL)
+    wait_for(lambda: runner_of(place.instance(INNERMOST)) is None, "the nested engine to notice")
+    place.go("in")
+    ended = place.run("r.yaml", "--resume")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert place.log() == ["in", "in", "then", "end", "b"]
+
+
 def asked(place: Place, request: str) -> bool:
     """Whether the innermost run has been asked for something."""
     return request in place.parameters(INNERMOST)["global_parameters"]
