@@ -200,6 +200,7 @@ def finish(engine: subprocess.Popen[str]) -> tuple[int, str, str]:
         ("run y", "x"),
         ("run step_library", "has no parameter file"),
         ("run x --until step_node_tow", "'step_node_two'"),
+        ("run x --fresh --until step_node_tow", "'step_node_two'"),
         ("jump x step_node_tow", "'step_node_two'"),
         ("jump a b c", "one word too many"),
         ("jump", "required"),
