@@ -11,28 +11,26 @@ from octo_errors import OctoError, UsageError
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import TextIO
 
 EXIT_INTERRUPTED = 130
 THREADS_MAY_TAKE_S = 2.0
+NEEDED_BY_RECIPES = ("jinja2", "pydantic", "yaml")
+"""Packages, beside those that the engine needs."""
 
 
-def exit_code_of(command: Callable[[], int], packages: Sequence[str] = ()) -> int:
-    """Carry out a command, and return its exit code; whatever goes wrong has been told.
-
-    Args:
-        packages: Those that it needs beside what the engine needs.
-    """
+def exit_code_of(command: Callable[[], int]) -> int:
+    """Carry out a command, and return its exit code; whatever goes wrong has been told."""
     _open_standard_streams()
     escape_unknown_characters(sys.stdout, sys.stderr)
-    code = _carry_out(command, packages)
+    code = _carry_out(command)
     if "octo_step_engine" in sys.modules:  # hooks may have been called
         _leave_in_spite_of_threads(code)
     return code
 
 
-def _carry_out(command: Callable[[], int], packages: Sequence[str]) -> int:
+def _carry_out(command: Callable[[], int]) -> int:
     try:
         code = command()
         sys.stdout.flush()
@@ -44,7 +42,7 @@ def _carry_out(command: Callable[[], int], packages: Sequence[str]) -> int:
     except OctoError as error:
         return _told(error)
     except ModuleNotFoundError as error:
-        return _told_missing(error, packages)
+        return _told_missing(error)
     except OSError as error:
         return _told(_error_of_system(error))
     except Exception as error:
@@ -107,14 +105,14 @@ def _told_bug() -> int:
     return _told(OctoError("this is a bug in the Octo Step Engine", hint=hint))
 
 
-def _told_missing(error: ModuleNotFoundError, packages: Sequence[str]) -> int:
+def _told_missing(error: ModuleNotFoundError) -> int:
     """Say what this Python lacks, and how to come by it."""
     from importlib.util import find_spec
     from pathlib import Path
 
     from octo_launcher import NEEDED
 
-    missing = [name for name in (*NEEDED, *packages) if find_spec(name) is None]
+    missing = [name for name in (*NEEDED, *NEEDED_BY_RECIPES) if find_spec(name) is None]
     if error.name not in missing:
         return _told_bug()
     message = f"{sys.executable} lacks what this program needs: {', '.join(missing)}"

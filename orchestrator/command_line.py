@@ -1,21 +1,11 @@
-"""What the command lines of recipes share: how they end, and how they write documents."""
+"""What the command lines of recipes share: how they write documents."""
 
 from __future__ import annotations
 
-from octo_exit_code import exit_code_of
-
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any, TextIO
-
-PACKAGES = ("jinja2", "pydantic", "yaml")
-"""What recipes need beside what the engine needs."""
-
-
-def carry_out(command: Callable[[], int]) -> int:
-    """Carry out a command, and return its exit code; whatever goes wrong has been told."""
-    return exit_code_of(command, PACKAGES)
 
 
 def stdout_for_document() -> TextIO:

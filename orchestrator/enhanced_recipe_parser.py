@@ -20,8 +20,9 @@ if not __package__:  # started as a script: its directory isn't to be searched, 
 
 from octo_command_parser import Commands, Parser, choice, one_of
 from octo_errors import count
+from octo_exit_code import exit_code_of
 from octo_step_grammar import FORMATS
-from orchestrator.command_line import as_json, carry_out
+from orchestrator.command_line import as_json
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ get_parser = _COMMANDS.parser
 def main(argv: list[str] | None = None) -> int:
     """Carry out a command line, and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    return carry_out(lambda: _carried_out(words))
+    return exit_code_of(lambda: _carried_out(words))
 
 
 def _carried_out(words: Sequence[str]) -> int:

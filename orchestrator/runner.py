@@ -23,6 +23,7 @@ import argparse
 
 from octo_command_parser import Parser, choice, one_of, positive, program_name
 from octo_errors import UsageError
+from octo_exit_code import exit_code_of
 from octo_step_grammar import EXECUTORS
 from octo_typed_commands import (
     path_from_here,
@@ -30,7 +31,7 @@ from octo_typed_commands import (
     resume_command,
     run_recipe_command,
 )
-from orchestrator.command_line import as_json, carry_out, stdout_for_document
+from orchestrator.command_line import as_json, stdout_for_document
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
 if TYPE_CHECKING:
@@ -438,7 +439,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if argv is None:  # others are told what command holds a lock, and that is kept in a file
         sys.argv[1:] = _without_values(words)
-    return carry_out(lambda: _run(_parse(words)))
+    return exit_code_of(lambda: _run(_parse(words)))
 
 
 def _without_values(words: list[str]) -> list[str]:

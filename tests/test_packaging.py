@@ -16,9 +16,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import project_environment
+from octo_exit_code import NEEDED_BY_RECIPES
 from octo_launcher import NEEDED
 from octo_version import VERSION
-from orchestrator.command_line import PACKAGES
 from tests.support import PROJECT
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -140,7 +140,7 @@ def test_each_command_is_installed_with_its_man_page(installed: Path) -> None:
 def test_the_packages_that_may_be_lacking_are_the_dependencies() -> None:
     # A command that lacks another one would tell of a bug, instead of what to install.
     names = {Requirement(each).name.lower() for each in METADATA["dependencies"]}
-    assert {"yaml" if name == "pyyaml" else name for name in names} == {*NEEDED, *PACKAGES}
+    assert {"yaml" if name == "pyyaml" else name for name in names} == {*NEEDED, *NEEDED_BY_RECIPES}
 
 
 @pytest.mark.parametrize("module", [entry.partition(":")[0] for entry in COMMANDS.values()])
