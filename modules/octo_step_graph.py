@@ -138,8 +138,8 @@ class StepGraph:
         return self.nodes[item_of(name)[0]] if node is None else node
 
     def has(self, name: str) -> bool:
-        """Whether there is such a node, or a node of which that is an item."""
-        return name in self.nodes or item_of(name)[0] in self.nodes
+        """Whether there is such a node, or a node by dependency of which that is an item."""
+        return name in self.nodes or (self.by_dependency and item_of(name)[0] in self.nodes)
 
     def has_items(self, name: str) -> bool:
         """Whether that is a node that is performed for the items of a list, and no such item."""

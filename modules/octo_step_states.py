@@ -25,7 +25,7 @@ from octo_parameter_schema import (
     PROGRESS_GROUP,
 )
 from octo_step_arrows import followed, leads_to
-from octo_step_graph import StepGraph, item_of
+from octo_step_graph import COMPLETE, StepGraph, item_of
 from octo_step_moves import ENGINE_STATES, ENGINE_TABLE, STEP_STATES, STEP_TABLE
 from octo_step_record import (
     bad_record,
@@ -126,9 +126,15 @@ class Token:
             items=value_in(record, where, "items", 0) if "items" in record else None,
             items_done=bits_in(record, where, "items_done"),
         )
-        for key, value, least in (("attempt", token.attempt, 1), ("pending", token.pending, 0)):
+        for key, value, least in (
+            ("attempt", token.attempt, 1),
+            ("pending", token.pending, 0),
+            ("items", token.items or 0, 0),
+        ):
             if value < least:
                 raise bad_record(f"{where}.{key}", value)
+        if token.held and token.retry_due is not None:  # it would rest for ever
+            raise bad_record(f"{where}.held", token.held)
         return token
 
 
@@ -305,6 +311,9 @@ class RunState:
         run._check_names(graph)
         if not run.finished:
             run._check_arrows(graph)
+            if graph.by_dependency:
+                run._check_items(graph)
+                run._draw_conclusions(graph)
         return run
 
     @classmethod
@@ -386,8 +395,6 @@ class RunState:
         if wished not in (token.state, "INACTIVE"):
             token.stand_at(str(wished))
             self.leave_items(token.node)
-            if self.finalizing and not (self.ending or graph.node(token.node).is_final):
-                self._leave_final(graph)
 
     def _check_arrows(self, graph: StepGraph) -> None:
         """Beyond ADVANCE there must be arrows to follow; ADVANCE is the one to choose them."""
@@ -395,13 +402,48 @@ class RunState:
             if token.state in ("EXIT", "JUMP") and not token.arrows:
                 token.stand_at("ADVANCE")
             for key in token.arrows:
-                if leads_to(graph, token.node, key) is None:
+                if leads_to(graph, graph.node(token.node).name, key) is None:
                     raise InstanceError(
                         f"{ACTIVE_GROUP}.{token.node}.arrows: the library has no open arrow"
                         f" {key!r}",
                         hint="open it again, or name another node to go on at in"
                         f" {GLOBAL_GROUP}.current_step_node",
                     )
+
+    def _check_items(self, graph: StepGraph) -> None:
+        """In a graph by dependency, all that is said of items and of ways on must be possible."""
+        for name in self.passed_over:
+            if graph.node(name).error_arrow_key is None:
+                raise bad_record(f"{PROGRESS_GROUP}.steps_passed_over", name)
+        for name, token in self.tokens.items():
+            where = f"{ACTIVE_GROUP}.{name}"
+            if token.items is not None and not graph.has_items(name):
+                raise bad_record(f"{where}.items", token.items)
+            if token.items_done >> (token.items or 0):
+                raise bad_record(f"{where}.items_done", hex(token.items_done))
+            if token.arrows not in ((), (COMPLETE,), (graph.node(name).error_arrow_key,)):
+                raise bad_record(f"{where}.arrows", list(token.arrows))
+
+    def _draw_conclusions(self, graph: StepGraph) -> None:
+        """What follows from changes that somebody has made, in a graph by dependency.
+
+        An item is active only while its node waits for it. While others go on, it is too early for
+        the final nodes.
+        """
+        for name in list(self.tokens):
+            if name not in graph.nodes and not self._waits_for(*item_of(name)):
+                del self.tokens[name]
+        final = [name for name in self.tokens if graph.node(name).is_final]
+        failed = [name for name, token in self.tokens.items() if token.failed]
+        goes_on = not self.ending and bool(self.tokens.keys() - {*final, *failed})
+        if goes_on if self.finalizing else final:
+            self._leave_final(graph)
+
+    def _waits_for(self, node: str, item: int) -> bool:
+        token = self.tokens.get(node)
+        if token is None or token.state != "EXECUTE":
+            return False
+        return item < (token.items or 0) and not token.items_done >> item & 1
 
 
 def check_jump(node: str, graph: StepGraph) -> None:

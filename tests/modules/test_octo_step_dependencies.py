@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -258,6 +260,60 @@ def test_failed_items_are_left_with_their_node_when_another_is_performed_in_its_
     assert brief(told(machine, HookFailed("a[1]", "no"))) == ["b.step_execute"]
     assert list(machine.state.tokens) == ["b"]
     assert not machine.state.has_failed
+
+
+WITH_ITEMS = by_dependency(
+    node("a", {"b": "b", "bad": "d"}, hooks=ITEMS, error_arrow_key="bad"),
+    node("b"),
+    node("c"),
+    node("d"),
+    node("end", hooks=ITEMS, is_final=True),
+)
+
+
+def edited(active: dict[str, Any], **progress: Any) -> RunState:
+    """The state of a run that rests, after somebody has written that into the engine's record."""
+    data = {"active_steps": active, "run_progress": progress}
+    return RunState.load(data, WITH_ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [
+        ({"a": {"state": "EXECUTE", "items": -1}}, "a.items"),
+        ({"a": {"state": "EXECUTE", "items": 2, "items_done": "0x4"}}, "a.items_done"),
+        ({"b": {"state": "EXECUTE", "items": 2}}, "b.items"),
+        ({"a": {"state": "JUMP", "arrows": ["b"]}}, "a.arrows"),
+        ({"a": {"state": "EXECUTE", "items": 2}, "a[0]": {"state": "ENTER", "items": 2}}, "a[0]."),
+    ],
+)
+def test_what_cannot_be_in_the_record_is_named(record: dict[str, Any], key: str) -> None:
+    with pytest.raises(InstanceError, match=re.escape(f"active_steps.{key}")):
+        edited(record)
+
+
+def test_no_other_node_is_performed_for_one_that_has_no_way_out() -> None:
+    with pytest.raises(InstanceError, match=re.escape("run_progress.steps_passed_over: 'b'")):
+        edited({}, steps_passed_over=["b"])
+
+
+@pytest.mark.parametrize(
+    "node_of_it",
+    [
+        {},
+        {"a": {"state": "ADVANCE"}},
+        {"a": {"state": "EXECUTE", "items": 1}},
+        {"a": {"state": "EXECUTE", "items": 2, "items_done": "0x2"}},
+    ],
+)
+def test_an_item_that_its_node_does_not_wait_for_is_dropped(node_of_it: dict[str, Any]) -> None:
+    found = edited({**node_of_it, "a[1]": {"state": "ENTER", "held": True}})
+    assert found.tokens.keys() == node_of_it.keys()
+
+
+def test_final_nodes_are_not_performed_before_their_time() -> None:
+    found = edited({"c": {"state": "EXECUTE"}, "end": {"state": "EXECUTE", "items": 2}})
+    assert list(found.tokens) == ["c"]
 
 
 def test_what_stands_in_for_another_node_is_left_when_the_run_ends() -> None:

@@ -55,7 +55,7 @@ tokens = st.builds(
     arrows=st.lists(st.text(max_size=3), max_size=3).map(tuple),
     held=st.booleans(),
     pending=st.integers(0, 99),
-)
+).filter(lambda token: token.retry_due is None or not token.held)
 
 
 @given(tokens)
@@ -298,6 +298,7 @@ def wrong(where: str, value: Any) -> dict[str, Any]:
         ("active_steps.b", "EXECUTE"),
         ("active_steps.b", None),
         ("active_steps.b", {}),
+        ("active_steps.b", {"state": "EXECUTE", "held": True, "retry_due": "2026-11-26T00:00:00Z"}),
         ("active_steps.b.state", "INACTIVE"),
         ("active_steps.b.state", ["ENTER"]),
         ("active_steps.b.attempt", "2"),
@@ -305,6 +306,7 @@ def wrong(where: str, value: Any) -> dict[str, Any]:
         ("active_steps.b.attempt", 1.5),
         ("active_steps.b.attempt", True),
         ("active_steps.b.pending", -1),
+        ("active_steps.b.items", -1),
         ("active_steps.b.held", 1),
         ("active_steps.b.retry_due", "soon"),
         ("active_steps.b.retry_due", 5),
@@ -344,6 +346,10 @@ def test_a_node_or_join_that_the_library_lost_is_named() -> None:
     data = resting()
     data["active_steps"]["old"] = {"state": "ENTER"}
     with pytest.raises(InstanceError, match=r"active_steps: .*no node 'old'"):
+        RunState.load(data, FORK)
+    data = resting()
+    data["active_steps"]["b[0]"] = {"state": "ENTER"}  # items are of graphs by dependency
+    with pytest.raises(InstanceError, match=r"active_steps: .*no node 'b\[0\]'"):
         RunState.load(data, FORK)
     data = resting()
     data["join_arrivals"]["old"] = ["b"]
