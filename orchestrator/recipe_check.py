@@ -48,6 +48,7 @@ class CheckedRecipe:
         order: The steps' names as a serial run performs them; only where nothing is wrong.
         nodes: Of each step that is a node of a library: the library's path, and what it declares.
         nested: Of each step that is a recipe, that recipe.
+        makes_safe: Whether a step, here or in those, is a node with a `step_make_safe`.
     """
 
     source: Source
@@ -56,6 +57,7 @@ class CheckedRecipe:
     order: list[str] = field(default_factory=list)
     nodes: dict[str, tuple[Path, NodeDeclaration]] = field(default_factory=dict)
     nested: dict[str, CheckedRecipe] = field(default_factory=dict)
+    makes_safe: bool = False
 
     @property
     def name(self) -> str:
@@ -139,6 +141,9 @@ class _Checks:
             if step.type == "recipe" and step.recipe is not None:
                 self._nested(step, step.recipe)
         self.checked.nodes = calls.nodes
+        self.checked.makes_safe = any(
+            "step_make_safe" in node.hooks for _, node in calls.nodes.values()
+        ) or any(each.makes_safe for each in self.checked.nested.values())
 
     # --- what is no step --------------------------------------------------------------------------
 

@@ -160,7 +160,10 @@ class _Compiler:
             task["args"] = dict(step.args)
             task["command"] = task["args"].pop("command")
         if step.type == "recipe":
-            task["recipe"] = str(self.checked.nested[step.name].source.path)
+            nested = self.checked.nested[step.name]
+            task["recipe"] = str(nested.source.path)
+            if nested.makes_safe:
+                task["hooks"] = ["step_make_safe"]
         if step.type == "step_node":
             library, node = self.checked.nodes[step.name]
             # The recipe says what comes next: the node isn't asked.

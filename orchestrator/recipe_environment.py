@@ -31,6 +31,10 @@ class Nest(Protocol):
         """Run the recipe with these inputs, or go on with its run."""
         ...
 
+    def make_safe(self, outer: RunEnvironment, nodes: Sequence[str]) -> None:
+        """Make safe what is armed in the runs of these steps or items."""
+        ...
+
 
 @dataclass
 class RunEnvironment:

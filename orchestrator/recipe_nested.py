@@ -8,15 +8,17 @@ performed again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from octo_errors import EngineBusyError
 from octo_instance_dir import PAUSE_REQUEST, STOP_REQUEST, InstanceDir, is_instance
 from octo_instance_setup import make_instance, reset_instance
-from octo_parameter_schema import GLOBAL_GROUP
+from octo_parameter_schema import ARMED_KEY, GLOBAL_GROUP
 from octo_step_console import Stream
 from octo_step_engine import StepEngine
 from octo_step_hooks import StepFailure, StepRests, StepResult
@@ -90,6 +92,38 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
     return StepResult({"instance": str(instance.path), "context": context})
 
 
+def make_safe_nested(outer: RunEnvironment, nodes: Sequence[str]) -> None:
+    """Call what is owed of the runs of these steps, or items, newest first.
+
+    Raises:
+        StepFailure: Some of it has failed, and stays owed; says what.
+    """
+    places = [nested_instance(outer.instance, node) for node in reversed(nodes)]
+    events: list[dict[str, Any]] = []
+    for place in filter(is_instance, places):
+        _patiently(partial(_make_safe, outer, InstanceDir(place), events))
+    failed = [f"{each['node']}: {each['error']}" for each in events if "error" in each]
+    if failed:
+        raise StepFailure("; ".join(failed))
+
+
+def _make_safe(outer: RunEnvironment, instance: InstanceDir, events: list[dict[str, Any]]) -> None:
+    """Make safe what is armed there; what happens is added to `events`."""
+    if not instance.parameters.read()[GLOBAL_GROUP].get(ARMED_KEY):
+        return
+    found = load_program(instance, verbose=outer.verbose)
+    program = RecipeProgram(
+        found.pinned,
+        replace(found.inputs, hidden=outer.secrets),
+        found.choices,
+        instance=instance.path,
+        working_directory=outer.working_directory,
+        verbose=outer.verbose,
+    )
+    with _engine(program, instance, events.append) as engine:
+        engine.make_safe()
+
+
 def _nested_instance(program: RecipeProgram, place: Path) -> InstanceDir:
     """The instance to begin or to go on in, as the outer run wants it now."""
     if not is_instance(place):
@@ -111,15 +145,28 @@ def _drive_nested(
     program: RecipeProgram, instance: InstanceDir, errors: list[dict[str, Any]]
 ) -> Outcome:
     """Run it; the events of failures are added to `errors`."""
-    shown = Stream(1)  # of the outer step, whose output it is; the descriptor itself is the hooks'
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "step_error":
+            errors.append(event)
+
+    with _engine(program, instance, hear) as engine:
+        return engine.run(retry_failed=True)
+
+
+@contextmanager
+def _engine(
+    program: RecipeProgram, instance: InstanceDir, observer: Callable[[dict[str, Any]], None]
+) -> Iterator[StepEngine]:
+    """The engine of a nested run; what its steps write is output of the outer step."""
+    shown = Stream(1)  # the descriptor itself is the hooks'
     try:
-        engine = StepEngine(
+        yield StepEngine(
             instance,
             program=program,
-            observer=lambda event: errors.append(event) if event["event"] == "step_error" else None,
+            observer=observer,
             sink=lambda _, data: shown.write(data),
         )
-        return engine.run(retry_failed=True)
     finally:
         shown.close()
 

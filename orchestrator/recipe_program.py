@@ -246,8 +246,8 @@ def recipe_graph(compiled: Mapping[str, Any]) -> StepGraph:
 def _hooks(task: Mapping[str, Any]) -> set[str]:
     """The hooks that the engine calls of a step."""
     more = ["step_items"] if "foreach" in task else []
-    more += ["step_entry"] if task["type"] == "recipe" else task.get("hooks", [])
-    return {"step_execute", *more}
+    more += ["step_entry"] if task["type"] == "recipe" else []
+    return {"step_execute", *more, *task.get("hooks", [])}
 
 
 def _is_hidden(spec: Mapping[str, Any], value: Any) -> bool:

@@ -249,6 +249,15 @@ class NestedStep(RecipeStep):
         with self._telling():
             self._nest.begin(self._environment, self.name)
 
+    def step_make_safe(self) -> None:
+        """Make safe what the steps of the recipe control: of all runs of it, if there are items."""
+        runs = [self.name]
+        if "foreach" in self._task:
+            items = self._environment.look().get(self._step, {}).get(ITEMS_KEY, [])
+            runs = [f"{self._step}[{number}]" for number in range(len(items))]
+        with self._telling():
+            self._nest.make_safe(self._environment, runs)
+
     def _perform(self, variables: Mapping[str, Any]) -> StepResult:
         args = self._rendered("args", variables) or {}
         return self._nest.run(self._environment, self.name, args)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +52,8 @@ class _Nest:
         from orchestrator.recipe_nested import run_nested
 
         return run_nested(outer, node, args)
+
+    def make_safe(self, outer: RunEnvironment, nodes: Sequence[str]) -> None:
+        from orchestrator.recipe_nested import make_safe_nested
+
+        make_safe_nested(outer, nodes)

@@ -814,3 +814,63 @@ def test_what_a_node_has_armed_is_made_safe_after_a_failure(place: Place) -> Non
     assert ended.returncode == 1
     assert "cools down\n" in ended.stdout
     assert place.parameters()["global_parameters"]["make_safe"] == []
+
+
+HEATER = """\
+import time
+from pathlib import Path
+
+PLACE = Path(__file__).parents[2]
+
+class step_node_heater:
+    def _note(self, word):
+        with (PLACE / "log.txt").open("a") as file:
+            file.write(f"{word}\\n")
+
+    def step_execute(self):
+        self._note("hot")
+        while not (PLACE / "hot.go").exists():
+            time.sleep(0.01)
+
+    def step_make_safe(self):
+        self._note("cold")
+        if (PLACE / "stuck").exists():
+            raise ValueError("the switch is stuck")
+"""
+
+
+def nest_heater(place: Place) -> None:
+    """A recipe in which a recipe switches heaters on in a recipe of its own."""
+    place.write("step_library/lab/step_node_heater.py", HEATER)
+    place.recipe("name: s, type: recipe, recipe: middle.yaml")
+    place.recipe("name: m, type: recipe, recipe: inner.yaml, foreach: [1, 2]", name="middle")
+    place.recipe("name: on, type: step_node, module: lab, function: step_node_heater", name="inner")
+
+
+@pytest.mark.parametrize("command", ["make-safe", "stop", "reset"])
+def test_what_nested_runs_have_armed_is_made_safe_after_a_kill(place: Place, command: str) -> None:
+    nest_heater(place)
+    place.killed_when(lambda: len(place.log()) == 2, "r.yaml")
+    assert place.parameters()["global_parameters"]["make_safe"] == ["s"]
+    assert octo_step_instance.main([command, str(place.instance())]) == 0
+    assert place.log() == ["hot", "hot", "cold", "cold"]
+    assert not place.parameters()["global_parameters"].get("make_safe")
+
+
+def test_what_cant_be_made_safe_in_a_nested_run_stays_owed(place: Place) -> None:
+    nest_heater(place)
+    place.killed_when(lambda: len(place.log()) == 2, "r.yaml")
+    place.write("stuck", "")
+    assert octo_step_instance.main(["make-safe", str(place.instance())]) == 1
+    [failed] = place.events("make_safe")
+    assert "on: ValueError: the switch is stuck" in failed["error"]
+    (place.path / "stuck").unlink()
+    assert octo_step_instance.main(["make-safe", str(place.instance())]) == 0
+    assert place.log()[-2:] == ["cold", "cold"]
+
+
+def test_a_nested_recipe_with_nothing_to_make_safe_is_not_armed(place: Place) -> None:
+    place.recipe("name: s, type: recipe, recipe: inner.yaml")
+    place.recipe(work("bad", "fail"), name="inner")
+    assert place.run("r.yaml").returncode == 1
+    assert not place.events("make_safe")
