@@ -18,11 +18,10 @@ so a safety copy, synced, is written beside it whenever the last one is a second
 """
 
 # pathlib is slow to load, and a command that updates one value loads this module:
-# ruff: noqa: PTH100, PTH104, PTH105, PTH116, PTH120
+# ruff: noqa: PTH100, PTH104, PTH116, PTH120
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 
@@ -40,6 +39,7 @@ from octo_errors import (
 from octo_json_groups import Groups, GroupsText, fill_missing, no_group
 from octo_json_strict import JsonTextError, JsonValueError
 from octo_lock import DEFAULT_TIMEOUT, FileLock
+from octo_safety_copy import SafetyCopy, dated_name
 from octo_spare_file import Spare
 
 TYPE_CHECKING = False  # as in typing, which is slow to load too
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Groups", "LockedJsonFile", "Repair", "Transaction", "speed_up"]
 
-SAFETY_COPY_SUFFIX = ".backup"
-SAFETY_COPY_AGE = 1.0  # seconds
 WAIT_INTERVAL = 0.02  # seconds between two looks at a file that is waited for
 
 
@@ -101,13 +99,13 @@ class LockedJsonFile:
         self._defaults: Defaults = {} if defaults is None else defaults
         self._lock = FileLock(lock_path, timeout)
         self._spare = Spare(self.path)
+        self._copy = SafetyCopy(self.path)
         self._known: GroupsText | None = None  # the version that was read or written last
-        self._copied_at = 0.0  # when the safety copy was written, as far as this object knows
 
     @property
     def safety_copy(self) -> str:
         """The path of the synced copy that is kept in `process` mode."""
-        return self.path + SAFETY_COPY_SUFFIX
+        return self._copy.path
 
     def read(self, defaults: Defaults | None = None) -> dict[str, dict[str, Any]]:
         """The whole file, in a dict that belongs to the caller; takes no lock and never waits.
@@ -199,7 +197,7 @@ class LockedJsonFile:
                 return
             try:
                 text, status = self._current()
-                replace_file(self.safety_copy, text.source, status, sync=True)
+                self._copy.write(text.source, status)
             except FileNotFoundError:
                 return
             except OSError as error:
@@ -236,18 +234,18 @@ class LockedJsonFile:
             except ParameterFileError as error:
                 if "line" not in error.details:
                     raise
-                return self._put_back(transaction, _dated(self.path), from_copy)
+                return self._put_back(transaction, dated_name(self.path), from_copy)
         return None
 
     def _put_back(self, transaction: Transaction, aside: str | None, from_copy: bool) -> Repair:
-        saved = self._saved() if from_copy else None
+        saved = self._copy.read() if from_copy else None
         try:
             like = None if saved is None else saved[1]
             if aside is not None:
                 like = os.stat(self.path)
                 _link(self.path, aside)
             if saved is None:
-                self._put_copy_away(aside)
+                self._copy.put_away(aside)
         except OSError as error:
             raise self._unusable("moved aside", error) from error
         transaction.begin(_EMPTY if saved is None else saved[0], like, is_new=True)
@@ -255,31 +253,6 @@ class LockedJsonFile:
         if saved is None:
             return Repair(aside, None, None)
         return Repair(aside, self.safety_copy, saved[1].st_mtime)
-
-    def _put_copy_away(self, aside: str | None = None) -> None:
-        """Keep a safety copy from being written over, which may be all that is left of the file."""
-        if os.path.lexists(self.safety_copy):
-            os.replace(self.safety_copy, (aside or _dated(self.path)) + SAFETY_COPY_SUFFIX)
-            self._copied_at = 0.0
-
-    def _saved(self) -> tuple[GroupsText, os.stat_result] | None:
-        """The safety copy and what the system says about it, if there is a good one.
-
-        Raises:
-            ParameterFileError: There is one, and it can't be read: it may be good.
-        """
-        try:
-            data, status = read_file(self.safety_copy)
-            return GroupsText.of(data), status
-        except (FileNotFoundError, JsonTextError):
-            return None
-        except OSError as error:
-            raise ParameterFileError(
-                f"{self.safety_copy}: the safety copy can't be read: {error.strerror}",
-                hint="try again, or do without it: --repair --from-defaults",
-                path=self.path,
-                errno=error.errno,
-            ) from error
 
     # --- the file ---
 
@@ -336,22 +309,12 @@ class LockedJsonFile:
         try:
             power = self.durability == "power"
             if like is None:  # there is no file any more, or there was none
-                self._put_copy_away()
-            if not power and self._copy_is_old():
-                replace_file(self.safety_copy, data, like, sync=True)
+                self._copy.put_away()
+            if not power and self._copy.is_old():
+                self._copy.write(data, like)
             replace_file(self.path, data, like, sync=power, spare=self._spare)
         except OSError as error:
             raise self._unusable("written", error) from error
-
-    def _copy_is_old(self) -> bool:
-        now = time.time()
-        if 0 <= now - self._copied_at < SAFETY_COPY_AGE:  # a clock may be set back
-            return False
-        try:
-            self._copied_at = os.stat(self.safety_copy, follow_symlinks=False).st_mtime
-        except FileNotFoundError:
-            return True
-        return not 0 <= now - self._copied_at < SAFETY_COPY_AGE
 
     # --- what can be wrong with it ---
 
@@ -364,7 +327,7 @@ class LockedJsonFile:
         directory = os.path.dirname(self.path)
         hint = f"mend it, or move it aside: {parameters_command(directory, '--repair')}"
         try:
-            saved = self._saved()
+            saved = self._copy.read()
         except ParameterFileError:
             saved = None
         if saved is not None:
@@ -527,12 +490,6 @@ _EMPTY = GroupsText(b"", {})
 def moment(seconds: float) -> str:
     """A time as people read it, in the local time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def _dated(path: str) -> str:
-    stem = path + time.strftime(".bad-%Y%m%dT%H%M%SZ", time.gmtime())
-    names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
-    return next(name for name in names if not os.path.lexists(name))
 
 
 def _link(path: str, other: str) -> None:

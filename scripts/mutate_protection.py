@@ -181,7 +181,7 @@ MUTATIONS = (
     Mutation(
         "safety copy (`process`)",
         JSON_FILE,
-        "            if not power and self._copy_is_old():\n",
+        "            if not power and self._copy.is_old():\n",
         "            if False:\n",
         (
             f"{TEST_FILE}the_safety_copy_is_renewed_when_it_is_a_second_old",
@@ -190,9 +190,9 @@ MUTATIONS = (
     ),
     Mutation(
         "fsync of the safety copy (`process`)",
-        JSON_FILE,
-        "                replace_file(self.safety_copy, data, like, sync=True)\n",
-        "                replace_file(self.safety_copy, data, like, sync=False)\n",
+        "modules/octo_safety_copy.py",
+        "        replace_file(self.path, data, like, sync=True)\n",
+        "        replace_file(self.path, data, like, sync=False)\n",
         (f"{TEST_FILE}process_syncs_the_safety_copy_alone",),
     ),
     Mutation(
@@ -222,8 +222,8 @@ MUTATIONS = (
     Mutation(
         "a torn copy is kept by a repair",
         JSON_FILE,
-        "            if saved is None:\n                self._put_copy_away(aside)\n",
-        "            if not from_copy:\n                self._put_copy_away(aside)\n",
+        "            if saved is None:\n                self._copy.put_away(aside)\n",
+        "            if not from_copy:\n                self._copy.put_away(aside)\n",
         (f"{TEST_HOSTILE}a_safety_copy_that_is_cut_off_anywhere_is_never_put_back_and_is_kept",),
     ),
     Mutation(

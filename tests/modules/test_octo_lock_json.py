@@ -605,7 +605,7 @@ def test_process_syncs_the_safety_copy_alone(file: LockedJsonFile, synced: list[
             groups["a"]["n"] = number
     assert synced == []
     set_age(Path(file.safety_copy), 5)
-    file._copied_at = 0.0
+    file._copy._made_at = 0.0
     with file.transaction() as groups:
         groups["a"]["n"] = 4
     assert synced == ["file", "directory"]
