@@ -35,6 +35,10 @@ from octo_typed_commands import INSTANCE_PROGRAM, PARAMETERS_PROGRAM, parameters
 EVENT_FILES = ".octo_step_engine_events*.jsonl"
 OTHER_FILES = (".octo_step_engine_context*.jsonl", "logs", "nested")
 """What else belongs to one run: the history of its context, output, runs within it."""
+PIN_FILES = tuple(
+    f".octo_step_engine_{what}.json" for what in ("library", "recipe.*", "code", "scriptlets")
+)
+"""What a run is made of, as its program keeps it."""
 MANY_GROUPS = 500
 """With fewer, to load what makes writes fast takes longer than to write and read them without."""
 LAUNCHERS = (INSTANCE_PROGRAM, PARAMETERS_PROGRAM)
@@ -107,7 +111,8 @@ def _unusable(target: Path, error: OSError) -> InstanceError:
 def reset_instance(instance: InstanceDir, program: Program | None = None) -> Path:
     """Put state, events and logs into a new directory under `archive/`, and begin anew.
 
-    With what the instance runs already, or with another program.
+    With what the instance runs already, or with another program. What the old run was made of is
+    copied there: the new one may be made of the same.
 
     The caller holds the run lock, and has made safe what was armed. A kill in the middle leaves the
     old state or the new one, and nothing is deleted.
@@ -126,6 +131,9 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
     archive = _new_archive(instance.path)
     with instance.parameters.transaction() as data:
         shutil.copy2(instance.path / PARAMETER_FILE_NAME, archive / PARAMETER_FILE_NAME)
+        for pin in (file for pattern in PIN_FILES for file in instance.path.glob(pattern)):
+            replace_file(str(archive / pin.name), *read_file(str(pin)), sync=False)
+        program.pin(instance.path)  # before the parameter file names it
         # In this order (the log's current file, then the oldest one, ...) what is left has no gap.
         of_run = sorted(instance.path.glob(EVENT_FILES), reverse=True)
         of_run += [file for pattern in OTHER_FILES for file in instance.path.glob(pattern)]
@@ -135,7 +143,6 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
         data.clear()
         data.update(_initial_parameters(instance.path, program))
         data[GLOBAL_GROUP][REVISION_KEY] = revision
-    program.pin(instance.path)
     return archive
 
 

@@ -64,9 +64,10 @@ def begin_run(program: RecipeProgram, place: Path) -> InstanceDir:
     recipe_group(instance)
     _make_safe(instance)
     with instance.run_lock():
-        program.pin(instance.path)  # before the parameter file names it
-        archive = reset_instance(instance, program)
-        _archive_pins(instance, program, archive)
+        reset_instance(instance, program)
+        for file in instance.path.glob(PIN_FILES):
+            if file.name != program.pinned.file_name:  # the archive has it
+                file.unlink()
     return instance
 
 
@@ -74,13 +75,6 @@ def _make_safe(instance: InstanceDir) -> None:
     """Call what is owed of the run that is left behind."""
     if instance.parameters.read()[GLOBAL_GROUP].get(ARMED_KEY):
         StepEngine(instance).make_safe()
-
-
-def _archive_pins(instance: InstanceDir, program: RecipeProgram, archive: Path) -> None:
-    """The old run is complete in the archive: with what it was made of."""
-    for file in instance.path.glob(PIN_FILES):
-        if file.name != program.pinned.file_name:
-            file.rename(archive / file.name)
 
 
 # --- going on -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 from octo_errors import EngineBusyError, InstanceError, LibraryError, UsageError
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
+from octo_library_pin import PIN_FILE_NAME
 from octo_step_engine import StepEngine
 from tests.modules.engine_support import events, node_text, stored, trace, traced, wait_for
 from tests.support import MakeLibrary
@@ -114,6 +115,7 @@ def test_a_fresh_run_puts_the_old_one_into_the_archive(make_instance: MakeInstan
     (archive,) = (instance.path / "archive").iterdir()
     assert stored(archive)["global_parameters"]["run_id"] == first_id
     assert events(archive)[-1]["event"] == "run_end" and (archive / "logs").is_dir()
+    assert (archive / PIN_FILE_NAME).exists()
     assert stored(instance.path)["global_parameters"]["run_id"] != first_id
     assert len(traced(instance.path)) == 2
 

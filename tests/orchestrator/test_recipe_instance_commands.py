@@ -13,7 +13,8 @@ from octo_instance_dir import InstanceDir
 from octo_step_events import read_events
 from octo_typed_commands import resume_command
 from orchestrator import enhanced_recipe_parser, runner
-from tests.modules.engine_support import DEADLINE_S, wait_for
+from orchestrator.recipe_pin import CODE_FILE_NAME, PIN_FILES
+from tests.modules.engine_support import DEADLINE_S, stored, wait_for
 from tests.orchestrator.runner_support import Place, note, work
 
 RECIPE = """\
@@ -63,6 +64,32 @@ def test_who_runs_it_without_its_secrets_is_told_how_to_give_them(
     assert octo_step_instance.main(["run", str(instance)]) == 2
     command = resume_command(instance, "--set", "token=...")
     assert f"needed again: token\n  {command}\n" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("begin_anew", ["the recipe", "another one", "reset", "run --fresh"])
+def test_a_run_that_is_put_away_is_complete_with_what_it_was_made_of(
+    failed: Path, begin_anew: str
+) -> None:
+    made_of = pins(failed)
+    match begin_anew:
+        case "the recipe":
+            runner.main(["example.yaml", "--quiet"])
+        case "another one":
+            Path("example.yaml").write_text(RECIPE.replace("good", "better"))
+            runner.main(["example.yaml", "--quiet"])
+        case _:
+            command, *options = begin_anew.split()
+            octo_step_instance.main([command, str(failed), *options])
+    [archive] = (failed / "archive").iterdir()
+    assert pins(archive) == made_of
+    assert pins(failed).keys() == {CODE_FILE_NAME, stored(failed)["recipe"]["compiled"]}
+    assert (pins(failed) == made_of) == (begin_anew != "another one")
+
+
+def pins(directory: Path) -> dict[str, bytes]:
+    """The files that tell what a run is made of."""
+    files = [directory / CODE_FILE_NAME, *directory.glob(PIN_FILES)]
+    return {file.name: file.read_bytes() for file in files}
 
 
 def test_it_is_drawn_with_what_failed(failed: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,6 @@ from scriptlets.plan import (
 from scriptlets.registry import registry
 from scriptlets.steps import (
     PROGRAM,
-    PROGRAM_FILE_NAME,
     LiveSteps,
     Returned,
     ScriptletProgram,
@@ -317,16 +316,8 @@ def _open_instance(path: Path, fresh: bool) -> InstanceDir:
         )
     if fresh:
         with instance.run_lock():
-            _begin_anew(instance, empty)
+            reset_instance(instance, empty)
     return instance
-
-
-def _begin_anew(instance: InstanceDir, empty: ScriptletProgram) -> None:
-    file = instance.path / PROGRAM_FILE_NAME
-    steps = file.read_bytes() if file.exists() else b""
-    archive = reset_instance(instance, empty)
-    if steps:
-        (archive / PROGRAM_FILE_NAME).write_bytes(steps)
 
 
 def _one_of(causes: list[BaseException]) -> BaseException | None:
