@@ -26,6 +26,7 @@ from octo_errors import UsageError
 from octo_exit_code import exit_code_of
 from octo_step_grammar import EXECUTORS
 from octo_typed_commands import (
+    instance_command,
     path_from_here,
     recipe_command,
     resume_command,
@@ -405,6 +406,9 @@ def _tell_ending(
     elif outcome.exit_code and not arguments.quiet:
         again = "try again what failed" if outcome.exit_code == 1 else "go on"
         text.write(f"{again}: {resume_command(program.instance)}\n")
+        if outcome.armed:
+            command = instance_command(program.instance, "make-safe")
+            text.write(f"still armed: {', '.join(outcome.armed)}; make safe: {command}\n")
     elif not (report.began or arguments.quiet):
         words = [path_from_here(program.compiled["source"])]
         if arguments.instance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -855,6 +856,20 @@ def test_what_nested_runs_have_armed_is_made_safe_after_a_kill(place: Place, com
     assert octo_step_instance.main([command, str(place.instance())]) == 0
     assert place.log() == ["hot", "hot", "cold", "cold"]
     assert not place.parameters()["global_parameters"].get("make_safe")
+
+
+def test_who_lets_a_run_rest_is_told_what_is_still_armed(place: Place) -> None:
+    nest_heater(place)
+    with place.running("r.yaml") as process:
+        wait_for(lambda: len(place.log()) == 2, "the heaters to be on")
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: "pausing" in place.out(), "the signal to be heard")
+        place.go("hot")
+        assert process.wait(DEADLINE_S) == 3
+    assert place.log() == ["hot", "hot"]
+    [told] = re.findall("still armed: s; make safe: (.*)", place.out())
+    assert subprocess.run(told, shell=True, cwd=place.path, check=False).returncode == 0
+    assert place.log() == ["hot", "hot", "cold", "cold"]
 
 
 def test_what_cant_be_made_safe_in_a_nested_run_stays_owed(place: Place) -> None:
