@@ -312,7 +312,7 @@ class _Session:
     def make_safe(self) -> None:
         """Run the make-safe hooks that are owed, newest first; one that fails stays owed."""
         for node in reversed(list(self.run.armed)):
-            found = self.graph.nodes[node]
+            found = self.graph.node(node)
             call = HookCall(node, "step_make_safe", found.timeout_s, found.own_process)
             result = self._call_and_wait(call)
             event = {"event": "make_safe", "node": node, **facts_of(result)}

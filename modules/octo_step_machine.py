@@ -394,8 +394,8 @@ class StepMachine:
     def _call(self, token: Token, hook: str) -> None:
         node = self._node(token)
         if hook == "step_execute" and "step_make_safe" in node.hooks:
-            self.state.armed = [name for name in self.state.armed if name != node.name]
-            self.state.armed.append(node.name)
+            self.state.armed = [name for name in self.state.armed if name != token.node]
+            self.state.armed.append(token.node)
         self.in_flight.add(token.node)
         self._out.append(HookCall(token.node, hook, node.timeout_s, node.own_process))
 

@@ -31,8 +31,8 @@ class Nest(Protocol):
         """Run the recipe with these inputs, or go on with its run."""
         ...
 
-    def make_safe(self, outer: RunEnvironment, nodes: Sequence[str]) -> None:
-        """Make safe what is armed in the runs of these steps or items."""
+    def make_safe(self, outer: RunEnvironment, node: str) -> None:
+        """Make safe what is armed in the recipe's run."""
         ...
 
 

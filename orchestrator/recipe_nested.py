@@ -8,10 +8,9 @@ performed again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -92,16 +91,17 @@ def run_nested(outer: RunEnvironment, node: str, args: Mapping[str, Any]) -> Ste
     return StepResult({"instance": str(instance.path), "context": context})
 
 
-def make_safe_nested(outer: RunEnvironment, nodes: Sequence[str]) -> None:
-    """Call what is owed of the runs of these steps, or items, newest first.
+def make_safe_nested(outer: RunEnvironment, node: str) -> None:
+    """Call what is owed of the run of a step's recipe.
 
     Raises:
         StepFailure: Some of it has failed, and stays owed; says what.
     """
-    places = [nested_instance(outer.instance, node) for node in reversed(nodes)]
+    place = nested_instance(outer.instance, node)
+    if not is_instance(place):
+        return
     events: list[dict[str, Any]] = []
-    for place in filter(is_instance, places):
-        _patiently(partial(_make_safe, outer, InstanceDir(place), events))
+    _patiently(lambda: _make_safe(outer, InstanceDir(place), events))
     failed = [f"{each['node']}: {each['error']}" for each in events if "error" in each]
     if failed:
         raise StepFailure("; ".join(failed))

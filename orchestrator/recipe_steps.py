@@ -250,13 +250,9 @@ class NestedStep(RecipeStep):
             self._nest.begin(self._environment, self.name)
 
     def step_make_safe(self) -> None:
-        """Make safe what the steps of the recipe control: of all runs of it, if there are items."""
-        runs = [self.name]
-        if "foreach" in self._task:
-            items = self._environment.look().get(self._step, {}).get(ITEMS_KEY, [])
-            runs = [f"{self._step}[{number}]" for number in range(len(items))]
+        """Make safe what the steps of the recipe control."""
         with self._telling():
-            self._nest.make_safe(self._environment, runs)
+            self._nest.make_safe(self._environment, self.name)
 
     def _perform(self, variables: Mapping[str, Any]) -> StepResult:
         args = self._rendered("args", variables) or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class _Nest:
 
         return run_nested(outer, node, args)
 
-    def make_safe(self, outer: RunEnvironment, nodes: Sequence[str]) -> None:
+    def make_safe(self, outer: RunEnvironment, node: str) -> None:
         from orchestrator.recipe_nested import make_safe_nested
 
-        make_safe_nested(outer, nodes)
+        make_safe_nested(outer, node)

@@ -56,6 +56,15 @@ def test_a_run_that_rests_after_the_last_item_goes_on_with_what_depends_on_them(
     assert finished(reloaded(machine), ["b"]) == ["b.step_execute", "success"]
 
 
+def test_each_item_is_armed_when_it_is_performed() -> None:
+    graph = by_dependency(node("a", hooks=ITEMS | {"step_make_safe"}))
+    machine = DependencyMachine(graph)
+    told(machine, Started(), HookDone("a", items=[1, 2]))
+    assert machine.state.armed == ["a[0]"]
+    told(machine, HookDone("a[0]"))
+    assert machine.state.armed == reloaded(machine).state.armed == ["a[0]", "a[1]"]
+
+
 def test_single_steps_perform_items_before_the_final_nodes() -> None:
     graph = by_dependency(node("a", hooks=ITEMS), node("end", is_final=True))
     machine = DependencyMachine(graph, limits=Limits(at_state="ADVANCE", at_once=2))

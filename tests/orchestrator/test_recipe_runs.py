@@ -821,12 +821,14 @@ HEATER = """\
 import time
 from pathlib import Path
 
+from stepnode_baseclass import stepnode_baseclass
+
 PLACE = Path(__file__).parents[2]
 
-class step_node_heater:
+class step_node_heater(stepnode_baseclass):
     def _note(self, word):
         with (PLACE / "log.txt").open("a") as file:
-            file.write(f"{word}\\n")
+            file.write(f"{word}{self.get(self.name, 'at', '')}\\n")
 
     def step_execute(self):
         self._note("hot")
@@ -856,6 +858,16 @@ def test_what_nested_runs_have_armed_is_made_safe_after_a_kill(place: Place, com
     assert octo_step_instance.main([command, str(place.instance())]) == 0
     assert place.log() == ["hot", "hot", "cold", "cold"]
     assert not place.parameters()["global_parameters"].get("make_safe")
+
+
+def test_each_item_of_a_node_is_made_safe_with_what_it_was_given(place: Place) -> None:
+    place.write("step_library/lab/step_node_heater.py", HEATER)
+    node = "type: step_node, module: lab, function: step_node_heater"
+    place.recipe(f'name: on, {node}, foreach: [70, 80], args: {{at: "{{{{ item }}}}"}}')
+    place.killed_when(lambda: len(place.log()) == 2, "r.yaml")
+    assert octo_step_instance.main(["make-safe", str(place.instance())]) == 0
+    assert sorted(place.log()) == ["cold70", "cold80", "hot70", "hot80"]
+    assert sorted(each["node"] for each in place.events("make_safe")) == ["on[0]", "on[1]"]
 
 
 def test_who_lets_a_run_rest_is_told_what_is_still_armed(place: Place) -> None:
