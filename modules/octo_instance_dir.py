@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple  # `dataclasses` is slow to load, and `status` starts with this
@@ -78,6 +79,8 @@ class InstanceDir:
         ParameterFileError: The parameter file can't be read or understood.
     """
 
+    _is_held = False
+
     def __init__(self, path: str | Path, *, durability: str | None = None) -> None:
         self.path = Path(path).resolve()
         try:
@@ -136,15 +139,21 @@ class InstanceDir:
         return parameters_command(self.path, GLOBAL_GROUP, key, *words)
 
     @contextmanager
-    def run_lock(self) -> Iterator[None]:
+    def run_lock(self) -> Iterator[InstanceDir]:
         """Be the one engine of this instance for the length of the block.
 
         The system frees the lock when the process ends, however it ends.
+
+        Yields:
+            The instance, for what is done in the block: there, its own `run_lock` is had already.
 
         Raises:
             EngineBusyError: Another engine runs this instance; the message says which.
             InstanceFileError: What the block does to files fails, and nothing else tells of it.
         """
+        if self._is_held:
+            yield self
+            return
         lock = FileLock(self.path / RUN_LOCK_FILE_NAME)
         try:
             lock.acquire(timeout=0.5)  # see `is_locked`: a look may take it for an instant
@@ -153,12 +162,15 @@ class InstanceDir:
                 f"{self.path} is run by another engine: {self.runner() or 'it has just ended'}",
                 hint=f"wait for it, or make it rest: {instance_command(self.path, 'pause')}",
             ) from None
+        held = copy(self)
+        held._is_held = True
         try:
             replace_file(str(self.path / RUNNER_FILE_NAME), _myself(), None, sync=False)
-            yield
+            yield held
         except OSError as error:
             raise _unusable(self.path, error) from error
         finally:
+            held._is_held = False
             with suppress(OSError):  # who has the lock counts, not who is said to
                 (self.path / RUNNER_FILE_NAME).unlink()
             lock.release()

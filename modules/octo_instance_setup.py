@@ -6,15 +6,16 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from octo_atomic_file import read_file, replace_file
-from octo_errors import InstanceError
+from octo_errors import InstanceError, OctoError
 from octo_instance_dir import InstanceDir
+from octo_json_groups import fill_missing
 from octo_lock import FileLock
 from octo_lock_json import speed_up
 from octo_parameter_schema import (
@@ -25,6 +26,7 @@ from octo_parameter_schema import (
     GLOBAL_GROUP,
     LOCK_FILE_NAME,
     PARAMETER_FILE_NAME,
+    PROGRAM_KEY,
     REVISION_KEY,
 )
 from octo_parameter_store import chosen_timeout, parameter_file
@@ -39,6 +41,8 @@ PIN_FILES = tuple(
     f".octo_step_engine_{what}.json" for what in ("library", "recipe.*", "code", "scriptlets")
 )
 """What a run is made of, as its program keeps it."""
+FIRST_REVISION = 1
+"""Of the parameter file of a new instance, which is written once."""
 MANY_GROUPS = 500
 """With fewer, to load what makes writes fast takes longer than to write and read them without."""
 LAUNCHERS = (INSTANCE_PROGRAM, PARAMETERS_PROGRAM)
@@ -76,29 +80,36 @@ def make_instance(path: str | Path, program: Program) -> InstanceDir:
     return InstanceDir(target)
 
 
+def is_as_made(instance: InstanceDir) -> bool:
+    """Whether nobody has changed an instance since it was made: its parameters, or by a run."""
+    return bool(instance.parameters.read()[GLOBAL_GROUP].get(REVISION_KEY) == FIRST_REVISION)
+
+
 def _free_place(path: str | Path) -> Path:
+    """Where an instance can be made. A parameter file that was made there by itself can be used.
+
+    Raises:
+        ParameterFileError: There is one that can't be understood.
+    """
     target = Path(path).absolute()
     try:
-        is_instance = os.path.lexists(target / PARAMETER_FILE_NAME)
+        has_parameters = os.path.lexists(target / PARAMETER_FILE_NAME)
         is_free = not target.exists() or target.is_dir()
     except OSError as error:
         raise _unusable(target, error) from error
-    if is_instance:
-        raise _no_room(target)
+    if has_parameters and _is_run(target):
+        hint = "`run` starts it, `reset` puts its state away and begins anew"
+        raise InstanceError(f"{target} is an instance already", hint=hint)
     if not is_free:
         raise InstanceError(f"{target} exists, and is no directory", hint="choose another name")
     return target
 
 
-def _no_room(target: Path) -> InstanceError:
-    """The error that there is a parameter file: an instance's, or one that was made by itself."""
-    if (target / INSTANCE_PROGRAM).exists():
-        hint = "`run` starts it, `reset` puts its state away and begins anew"
-        return InstanceError(f"{target} is an instance already", hint=hint)
-    return InstanceError(
-        f"{target} has a parameter file already, and nothing that runs it",
-        hint=f"move {PARAMETER_FILE_NAME} away, and set its values again in the instance",
-    )
+def _is_run(target: Path) -> bool:
+    """Whether there is something that the parameter file in `target` is the state of."""
+    shared = InstanceDir(target).parameters.read()[GLOBAL_GROUP]
+    named = shared.get("step_engine_library_path") or shared.get(PROGRAM_KEY)
+    return bool(named) or (target / INSTANCE_PROGRAM).exists()
 
 
 def _unusable(target: Path, error: OSError) -> InstanceError:
@@ -141,7 +152,8 @@ def reset_instance(instance: InstanceDir, program: Program | None = None) -> Pat
             old.rename(archive / old.name)
         revision = data[GLOBAL_GROUP].get(REVISION_KEY, 0)
         data.clear()
-        data.update(_initial_parameters(instance.path, program))
+        fill_missing(data, DEFAULT_PARAMETERS)
+        _begin(data, instance.path, program)
         data[GLOBAL_GROUP][REVISION_KEY] = revision
     return archive
 
@@ -156,13 +168,15 @@ def still_armed(instance: InstanceDir, armed: Sequence[object], why: str = "") -
     )
 
 
-def _initial_parameters(path: Path, program: Program) -> dict[str, Any]:
-    data = {name: dict(group) for name, group in DEFAULT_PARAMETERS.items()}
+def _begin(data: MutableMapping[str, Any], path: Path, program: Program) -> None:
+    """Let a parameter file that has all defaults be that of an instance of `program` at `path`.
+
+    What the nodes begin with is added where it is missing.
+    """
     data[GLOBAL_GROUP]["step_engine_instance_path"] = str(path)
     data[GLOBAL_GROUP][FORMAT_KEY] = FORMAT
     program.identify(data)
     program.add_missing(data)
-    return data
 
 
 def _make_directory(target: Path, program: Program) -> None:
@@ -178,43 +192,50 @@ def _make_directory(target: Path, program: Program) -> None:
             mode = (building / name).stat().st_mode
             (building / name).chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
         program.pin(building)
-        initial = _initial_parameters(target, program)
-        if len(initial) > MANY_GROUPS:
-            speed_up()
-        parameters = parameter_file(
-            str(building / PARAMETER_FILE_NAME), str(building / LOCK_FILE_NAME)
-        )
-        with parameters.transaction() as data:
-            data.update(initial)
-        parameters.close()  # Windows renames no directory in which a file is open
         if target.exists():
-            _move_in(building, target)
+            _move_in(building, target, program)
         else:
+            _write_parameters(building, target, program)
             building.rename(target)
     finally:
         with suppress(OSError):  # not all are ignored by that
             shutil.rmtree(building, ignore_errors=True)
 
 
-def _move_in(building: Path, target: Path) -> None:
+def _write_parameters(building: Path, target: Path, program: Program) -> None:
+    """Write the parameter file of what will be at `target`, or add to the one that is there."""
+    parameters = parameter_file(str(building / PARAMETER_FILE_NAME), str(building / LOCK_FILE_NAME))
+    with parameters.transaction() as data:
+        _begin(data, target, program)
+        if len(data) > MANY_GROUPS:
+            speed_up()
+    parameters.close()  # Windows renames no directory in which a file is open
+
+
+def _move_in(building: Path, target: Path, program: Program) -> None:
     """Move what was built into the user's own directory, which stays as it is besides.
 
-    The parameter file, which makes it an instance, comes last. Whoever else makes an instance
-    there, or only that file, waits until then.
+    The parameter file, which makes it an instance, comes last; one that is there is added to.
+    Whoever else makes an instance there, or only that file, waits until then.
     """
-    (building / LOCK_FILE_NAME).unlink()
-    names = sorted(file.name for file in building.iterdir() if file.name != PARAMETER_FILE_NAME)
-    names.append(PARAMETER_FILE_NAME)
+    file = target / PARAMETER_FILE_NAME
     with FileLock(target / LOCK_FILE_NAME, chosen_timeout(None)) as lock:
         try:
             _free_place(target)
-            for name in names:
-                if _is_in_the_way(target / name, building / name):
+            is_new = not os.path.lexists(file)
+            if not is_new:
+                replace_file(str(building / file.name), *read_file(str(file)), sync=False)
+            _write_parameters(building, target, program)
+            (building / LOCK_FILE_NAME).unlink()
+            names = sorted(each.name for each in building.iterdir() if each.name != file.name)
+            for name in [*names, file.name]:
+                replaced = not is_new and name.startswith(file.name)
+                if not replaced and _is_in_the_way(target / name, building / name):
                     raise InstanceError(f"{target} has a file {name} already", hint="move it away")
-            for name in names:
-                (building / name).rename(target / name)
-        except (OSError, InstanceError):
-            if not os.path.lexists(target / PARAMETER_FILE_NAME):
+            for name in [*names, file.name]:
+                (building / name).replace(target / name)
+        except (OSError, OctoError):
+            if not os.path.lexists(file):
                 Path(lock.path).unlink(missing_ok=True)
             raise
 

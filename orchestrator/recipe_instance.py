@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from octo_errors import InstanceError, RecipeError, UsageError
 from octo_instance_dir import InstanceDir, is_instance
-from octo_instance_setup import make_instance, reset_instance
+from octo_instance_setup import is_as_made, make_instance, reset_instance
 from octo_parameter_schema import (
     ARMED_KEY,
     GLOBAL_GROUP,
@@ -51,24 +52,45 @@ def default_place(pinned: PinnedRecipe, working_directory: Path) -> Path:
 # --- a new run ------------------------------------------------------------------------------------
 
 
-def begin_run(program: RecipeProgram, place: Path) -> InstanceDir:
+@contextmanager
+def begin_run(program: RecipeProgram, place: Path) -> Iterator[InstanceDir]:
     """The instance of a new run; what is there of an earlier run goes into its archive.
+
+    No other engine can run it for the length of the block: else what is performed there could be of
+    another run, which was begun in the meantime.
 
     Raises:
         InstanceError: It can't be made, or what is there is no instance of a recipe.
         EngineBusyError: An engine runs the instance that is there.
     """
-    if not is_instance(place):
-        return make_instance(place, program)
+    is_new = _made(place, program)
     instance = InstanceDir(place)
     recipe_group(instance)
+    with instance.run_lock() as held:
+        if not (is_new and is_as_made(held)):  # else another process has run it before
+            _put_away(held, program)
+        yield held
+
+
+def _made(place: Path, program: RecipeProgram) -> bool:
+    """Make the instance; False: there is one, which another process may just have made."""
+    try:
+        if not is_instance(place):
+            make_instance(place, program)
+            return True
+    except InstanceError:
+        if not is_instance(place):
+            raise
+    return False
+
+
+def _put_away(instance: InstanceDir, program: RecipeProgram) -> None:
+    """Put the run there was into the archive, and let that of the program be the next one."""
     _make_safe(instance)
-    with instance.run_lock():
-        reset_instance(instance, program)
-        for file in instance.path.glob(PIN_FILES):
-            if file.name != program.pinned.file_name:  # the archive has it
-                file.unlink()
-    return instance
+    reset_instance(instance, program)
+    for file in instance.path.glob(PIN_FILES):
+        if file.name != program.pinned.file_name:  # the archive has it
+            file.unlink()
 
 
 def _make_safe(instance: InstanceDir) -> None:
@@ -136,10 +158,10 @@ class Continuation:
             EngineBusyError: An engine runs it.
         """
         if self.again or self.changes or self.new.described() != self.old.described():
-            _make_safe(instance)
-            with instance.run_lock():
-                self.new.pin(instance.path)
-                self._replace(instance)
+            with instance.run_lock() as held:
+                _make_safe(held)
+                self.new.pin(held.path)
+                self._replace(held)
 
     def _replace(self, instance: InstanceDir) -> None:
         with instance.parameters.transaction() as data:

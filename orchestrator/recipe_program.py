@@ -133,17 +133,11 @@ class RecipeProgram:
         return [*self.pinned.changed_sources(), *self.pinned.changed_code(instance, self.directory)]
 
     def require_ready(self) -> None:
-        """Do nothing if the values of all inputs are known, and the instance is still of this run.
+        """Do nothing if the values of all inputs are known.
 
         Raises:
             UsageError: Those of secret ones are not.
-            InstanceError: Another run was begun there.
         """
-        if recipe_group(InstanceDir(self.instance))["compiled"] != self.pinned.file_name:
-            raise InstanceError(
-                f"{self.instance}: another run was begun here at the same time",
-                hint="wait for it, or give this one a directory of its own: --instance DIR",
-            )
         if missing := self.inputs.missing:
             specs = self.compiled["inputs"]
             variables = [specs[name]["env"] for name in missing if specs[name].get("env")]

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from orchestrator.recipe_program import RecipeProgram
     from orchestrator.run_report import RunReport
 
+    _Driven = tuple[RecipeProgram, RunReport, Outcome]
+
 __all__ = ["get_parser", "main"]
 
 OTHER_COMMANDS = ("run", "validate", "compile", "graph")
@@ -266,21 +268,29 @@ def _run_or_show(arguments: Namespace, out: TextIO) -> int:
         show_log(logging.DEBUG)
     if arguments.dry_run:
         return _show_plan(arguments, out)
-    instance, program = _prepared(arguments)
-    outcome = _drive(arguments, instance, program, out)
+    program, report, outcome = _go_on(arguments) if arguments.resume else _begin(arguments)
+    _tell_ending(arguments, report, outcome, program, out)
+    if report.error and not arguments.json_output:  # which shows the run on stderr
+        raise report.error  # the run has not been troubled by that
     return outcome.exit_code
 
 
-def _prepared(arguments: Namespace) -> tuple[InstanceDir, RecipeProgram]:
-    """The instance, and what it is to run."""
+def _begin(arguments: Namespace) -> _Driven:
+    """Drive a new run."""
     from orchestrator.recipe_instance import begin_run
 
-    if arguments.resume:
-        instance, plan = _continuation(arguments)
-        plan.begin(instance)
-        return instance, plan.new
     program = _new_program(arguments)
-    return begin_run(program, program.instance), program
+    with begin_run(program, program.instance) as instance:
+        return _driven(arguments, instance, program)
+
+
+def _go_on(arguments: Namespace) -> _Driven:
+    """Drive the run that there is."""
+    there, now = _to_resume(arguments)
+    with there.run_lock() as instance:
+        plan = _continuation(arguments, instance, now)
+        plan.begin(instance)
+        return _driven(arguments, instance, plan.new)
 
 
 def _new_program(arguments: Namespace) -> RecipeProgram:
@@ -303,23 +313,30 @@ def _new_program(arguments: Namespace) -> RecipeProgram:
     )
 
 
-def _continuation(arguments: Namespace) -> tuple[InstanceDir, Continuation]:
-    """The instance of a run that is to go on, and how."""
+def _to_resume(arguments: Namespace) -> tuple[InstanceDir, PinnedRecipe | None]:
+    """The instance of a run that is to go on, and the recipe as it is now, if it is named."""
     from pathlib import Path
 
-    from orchestrator.recipe_instance import continuation, instance_to_resume
+    from orchestrator.recipe_instance import instance_to_resume
     from orchestrator.recipe_pin import pin_recipe
 
     now = pin_recipe(arguments.recipe, Path.cwd()) if arguments.recipe else None
-    instance = instance_to_resume(_place(arguments, now))
-    plan = continuation(
+    return instance_to_resume(_place(arguments, now)), now
+
+
+def _continuation(
+    arguments: Namespace, instance: InstanceDir, now: PinnedRecipe | None
+) -> Continuation:
+    """How it is to go on."""
+    from orchestrator.recipe_instance import continuation
+
+    return continuation(
         instance,
         now,
         _given(arguments),
         _choices(arguments),
         accept_changes=arguments.accept_changes,
     )
-    return instance, plan
 
 
 def _place(arguments: Namespace, pinned: PinnedRecipe | None) -> Path:
@@ -353,14 +370,8 @@ def _choices(arguments: Namespace) -> Choices:
     )
 
 
-def _drive(
-    arguments: Namespace, instance: InstanceDir, program: RecipeProgram, out: TextIO
-) -> Outcome:
-    """Run it to its end, or until it rests; shown as the user wants it.
-
-    Raises:
-        OSError: Stdout could not be written; the run has not been troubled by that.
-    """
+def _driven(arguments: Namespace, instance: InstanceDir, program: RecipeProgram) -> _Driven:
+    """Run it to its end, or until it rests; shown as the user wants it."""
     from octo_commands_run import steered_by_signals
     from octo_step_engine import StepEngine
     from orchestrator.run_report import RunReport
@@ -384,10 +395,7 @@ def _drive(
         with steered_by_signals(engine, report.notice):
             outcome = engine.run(retry_failed=arguments.resume)
         report.ending(outcome)
-    _tell_ending(arguments, report, outcome, program, out)
-    if report.error and not arguments.json_output:  # which shows the run on stderr
-        raise report.error
-    return outcome
+    return program, report, outcome
 
 
 def _tell_ending(
@@ -422,7 +430,8 @@ def _show_plan(arguments: Namespace, out: TextIO) -> int:
     from orchestrator.run_plan import Plan
 
     if arguments.resume:
-        instance, continuation = _continuation(arguments)
+        instance, now = _to_resume(arguments)
+        continuation = _continuation(arguments, instance, now)
         program, left = continuation.new, continuation.left(instance)
     else:
         program = _new_program(arguments)

@@ -57,8 +57,10 @@ def _run(directory: Path, recipe: str, steps: int) -> float:
     program = RecipeProgram(
         pinned, Inputs(), Choices(), instance=place, working_directory=directory
     )
-    instance = begin_run(program, place)
-    with RunReport(program.compiled, json_output=False, quiet=True, instance=place) as report:
+    with (
+        begin_run(program, place) as instance,
+        RunReport(program.compiled, json_output=False, quiet=True, instance=place) as report,
+    ):
         engine = StepEngine(
             instance,
             program=program,

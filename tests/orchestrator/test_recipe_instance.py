@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ import pytest
 
 from octo_errors import EngineBusyError, InstanceError, RecipeError
 from octo_instance_dir import STOP_REQUEST, InstanceDir
+from octo_instance_setup import make_instance
 from octo_step_engine import StepEngine
+from octo_step_events import read_events
 from octo_step_graph import StepGraph
 from octo_step_states import RunState, Token
+from orchestrator import recipe_instance
 from orchestrator.recipe_choices import Choices
 from orchestrator.recipe_compiler import compile_recipe
 from orchestrator.recipe_instance import (
@@ -192,6 +197,12 @@ def program(tmp_path: Path, recipe: Path, **options: Any) -> RecipeProgram:
     )
 
 
+def begun(made: RecipeProgram) -> InstanceDir:
+    """The instance of a run that was begun, and nothing more."""
+    with begin_run(made, made.instance):
+        return InstanceDir(made.instance)
+
+
 def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
     made = program(
         tmp_path,
@@ -199,7 +210,7 @@ def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
         inputs=Inputs({"n": 2}),
         choices=Choices(skip=("b",)),
     )
-    instance = begin_run(made, made.instance)
+    instance = begun(made)
     write(tmp_path, step("other"))
     loaded = load_program(instance)
     assert list(loaded.graph.nodes) == ["a", "b"]
@@ -207,6 +218,7 @@ def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
     assert loaded.inputs.values == {"n": 2}
     assert loaded.described() == made.described()
     assert loaded.changes(instance.path) == [str(tmp_path / "r.yaml")]
+    assert not (instance.path / "archive").exists()
 
 
 @pytest.mark.parametrize(
@@ -224,7 +236,7 @@ def test_an_instance_is_of_the_recipe_as_it_was(tmp_path: Path) -> None:
 )
 def test_a_group_that_was_edited_wrongly_is_told(tmp_path: Path, key: str, value: object) -> None:
     made = program(tmp_path, write(tmp_path, step("a")))
-    instance = begin_run(made, made.instance)
+    instance = begun(made)
     with instance.parameters.transaction() as data:
         data["recipe"][key] = value
     with pytest.raises(InstanceError, match=r"recipe\.|can't be read"):
@@ -234,18 +246,16 @@ def test_a_group_that_was_edited_wrongly_is_told(tmp_path: Path, key: str, value
 def test_an_instance_that_is_run_is_left_alone(tmp_path: Path) -> None:
     recipe = write(tmp_path, step("a"))
     made = program(tmp_path, recipe)
-    instance = begin_run(made, made.instance)
+    instance = begun(made)
     before = sorted(instance.path.rglob("*"))
     other = program(tmp_path, write(tmp_path, step("b")))
     plan = continuation(instance, other.pinned, Given(), Choices(), accept_changes=True)
     with instance.run_lock():
         with pytest.raises(EngineBusyError):
-            begin_run(other, made.instance)
+            begun(other)
         with pytest.raises(EngineBusyError):
             plan.begin(instance)
-    assert [path for path in sorted(instance.path.rglob("*")) if "run.lock" not in path.name] == (
-        before
-    )
+    assert sorted(instance.path.rglob("*")) == before
 
 
 def test_items_that_are_only_to_be_left_are_done_when_their_step_is_left_out(
@@ -253,7 +263,7 @@ def test_items_that_are_only_to_be_left_are_done_when_their_step_is_left_out(
 ) -> None:
     recipe = write(tmp_path, step("a"), step("items", foreach=[1, 2, 3, 4]))
     made = program(tmp_path, recipe)
-    instance = begin_run(made, made.instance)
+    instance = begun(made)
     tokens = [
         Token("items", "EXECUTE", items=4, items_done=1),
         Token("items[1]", "ADVANCE", held=True),
@@ -271,12 +281,51 @@ def test_items_that_are_only_to_be_left_are_done_when_their_step_is_left_out(
     assert "left_out_items" not in instance.parameters.read()["recipe"]
 
 
-def test_a_run_that_was_begun_at_the_same_time_goes_before(tmp_path: Path) -> None:
-    first = program(tmp_path, write(tmp_path, step("a")))
-    instance = begin_run(first, first.instance)
-    begin_run(program(tmp_path, write(tmp_path, step("b"))), first.instance)
-    with pytest.raises(InstanceError, match="another run was begun here"):
-        StepEngine(instance, program=first).run()
+@pytest.mark.parametrize("other_comes", ["before it is made", "before the run lock is had"])
+def test_a_run_that_is_begun_at_the_same_instant_and_ends_is_put_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_comes: str
+) -> None:
+    ours = program(tmp_path, write(tmp_path, step("a")))
+    other = program(tmp_path, write(tmp_path, step("b")))
+
+    def make(place: Path, made: RecipeProgram) -> InstanceDir:
+        monkeypatch.undo()
+        if other_comes == "before it is made":
+            assert run(other) == ["b"]
+        instance = make_instance(place, made)
+        assert run(other) == ["b"]
+        return instance
+
+    monkeypatch.setattr(recipe_instance, "make_instance", make)
+    assert run(ours) == ["a"]
+    archived = len(list((ours.instance / "archive").iterdir()))
+    assert archived == (1 if other_comes == "before it is made" else 2)
+
+
+def test_a_run_that_is_begun_at_the_same_instant_and_is_at_work_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = program(tmp_path, write(tmp_path, step("a")))
+    other = program(tmp_path, write(tmp_path, step("b")))
+    with ExitStack() as at_work:
+
+        def make(place: Path, made: RecipeProgram) -> InstanceDir:
+            monkeypatch.undo()
+            at_work.enter_context(begin_run(other, place))
+            return make_instance(place, made)
+
+        monkeypatch.setattr(recipe_instance, "make_instance", make)
+        with pytest.raises(EngineBusyError, match=f"pid {os.getpid()}"):
+            begun(ours)
+        assert load_program(InstanceDir(ours.instance)).described() == other.described()
+
+
+def run(made: RecipeProgram) -> list[str]:
+    """Begin a run, and let it go to its end; returns the steps that were performed in it."""
+    with begin_run(made, made.instance) as instance:
+        assert StepEngine(instance, program=made).run().exit_code == 0
+    events = read_events(instance.path)
+    return [each["node"] for each in events if each.get("state") == "EXECUTE"]
 
 
 def test_accepted_code_is_no_change_any_more(tmp_path: Path) -> None:
@@ -284,7 +333,7 @@ def test_accepted_code_is_no_change_any_more(tmp_path: Path) -> None:
     recipe = write(tmp_path)
     recipe.write_text('{"steps": [{"name": "a", "module": "mine", "function": "act"}]}')
     made = program(tmp_path, recipe)
-    instance = begin_run(made, made.instance)
+    instance = begun(made)
     (tmp_path / "mine.py").write_text("def act():\n    return 1\n")
     with pytest.raises(RecipeError, match=r"changed: .*mine\.py"):
         continuation(instance, None, Given(), Choices())
@@ -310,7 +359,7 @@ def test_what_is_no_instance_can_not_be_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(InstanceError, match="no run to go on with"):
         instance_to_resume(tmp_path)
     made = program(tmp_path, write(tmp_path, step("a")))
-    begin_run(made, made.instance)
+    begun(made)
     assert isinstance(instance_to_resume(made.instance), InstanceDir)
 
 
@@ -347,7 +396,7 @@ def test_a_stop_is_passed_on_to_steps_at_work_and_not_to_finally_steps(tmp_path:
         instance=tmp_path / "instance",
         working_directory=tmp_path,
     )
-    instance = begin_run(steps, steps.instance)
+    instance = begun(steps)
 
     def stop(event: dict[str, Any]) -> None:
         if event.get("node") == "a" and event["state"] == "ENTER":

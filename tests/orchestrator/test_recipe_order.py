@@ -107,10 +107,10 @@ def run(
             instance=place / "instance",
             working_directory=place,
         )
-        instance = begin_run(program, program.instance)
-        engine = StepEngine(instance, program=program, executor=executor, keep_going=keep_going)
         order_support.LOG.clear()
-        outcome = engine.run()
+        with begin_run(program, program.instance) as instance:
+            engine = StepEngine(instance, program=program, executor=executor, keep_going=keep_going)
+            outcome = engine.run()
         return list(order_support.LOG), outcome.engine_state == "COMPLETE_SUCCESS"
 
 

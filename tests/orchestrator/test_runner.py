@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,18 @@ def test_another_engine_ends_it_with_4_and_is_named(place: Place) -> None:
 
 
 # --- signals --------------------------------------------------------------------------------------
+
+
+def test_of_those_that_begin_at_the_same_instant_one_runs_and_the_others_end_with_4(
+    place: Place,
+) -> None:
+    place.recipe(work("a", "hold", "x"))
+    with ExitStack() as running:
+        processes = [running.enter_context(place.running("r.yaml")) for _ in range(4)]
+        wait_for(lambda: sum(each.poll() is None for each in processes) == 1, "one is left")
+        place.go("x")
+        assert sorted(each.wait(DEADLINE_S) for each in processes) == [0, 4, 4, 4]
+    assert place.log() == ["x"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
