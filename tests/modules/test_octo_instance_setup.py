@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import octo_instance_setup
-from octo_errors import InstanceError
+from octo_errors import InstanceError, ParameterFileError
 from octo_instance_setup import create_instance, make_instance, reset_instance
 from octo_parameter_schema import LOCK_FILE_NAME, PARAMETER_FILE_NAME
 from octo_step_engine_parameters import octo_step_engine_parameters, open_parameters
@@ -101,14 +102,42 @@ def test_a_file_in_the_way_is_named_and_nothing_else_is_there_after_it(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_parameter_file_alone_is_told_from_an_instance_and_is_kept(
+def test_a_parameter_file_that_is_there_gets_what_it_lacks_and_keeps_all_else(
     make_library: MakeLibrary, tmp_path: Path
 ) -> None:
-    open_parameters(tmp_path).read()  # makes it
-    kept = (tmp_path / PARAMETER_FILE_NAME).read_bytes()
-    with pytest.raises(InstanceError, match="has a parameter file already"):
-        create_instance(tmp_path, make_library({"a": node_text("a")}))
-    assert (tmp_path / PARAMETER_FILE_NAME).read_bytes() == kept
+    file = tmp_path / PARAMETER_FILE_NAME
+    store = open_parameters(tmp_path)
+    with store.transaction() as data:
+        data["a"] = {"mine": 1}
+        data["global_parameters"]["run_step_count"] = 7
+    file.chmod(0o640)
+    revision = stored(tmp_path)["global_parameters"]["parameter_revision"]
+    inits = '    step_node_params_dict_init = {"a": {"mine": 0, "more": 2}}\n'
+    library = make_library({"a": node_text("a", inits)})
+    create_instance(tmp_path, library)
+    data = stored(tmp_path)
+    assert data["a"] == {"mine": 1, "more": 2}
+    shared = data["global_parameters"]
+    assert (shared["run_step_count"], shared["first_step_node"]) == (7, "step_node_a")
+    assert shared["parameter_revision"] == revision + 1
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    with store.transaction() as data:
+        data["a"]["later"] = 3
+    assert stored(tmp_path)["a"] == {"mine": 1, "more": 2, "later": 3}
+    with pytest.raises(InstanceError, match="is an instance already"):
+        create_instance(tmp_path, library)
+
+
+def test_a_parameter_file_that_cant_be_understood_is_kept_and_no_instance_is_made(
+    make_library: MakeLibrary, tmp_path: Path
+) -> None:
+    (tmp_path / PARAMETER_FILE_NAME).write_text("{")
+    library = make_library({"a": node_text("a")})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ParameterFileError, match=f"{PARAMETER_FILE_NAME}:1:2"):
+        create_instance(tmp_path, library)
+    assert (tmp_path / PARAMETER_FILE_NAME).read_text() == "{"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_what_a_killed_process_has_left_is_removed(
