@@ -112,6 +112,10 @@ class InstanceDir:
         path = Path(named)
         if named and path.is_dir():
             return path
+        if not (named or (self.path / INSTANCE_PROGRAM).exists()):
+            words = ("create", path_from_here(self.path), "--library", "LIBRARY")
+            make = f"make it one: {program_command(INSTANCE_PROGRAM, *words)}"
+            raise InstanceError(f"{self.path} is an instance of no step library", hint=make)
         raise InstanceError(
             f"{self.path}: its step library {named or '(none)'} is not there",
             hint="put it back, or tell where it is: "

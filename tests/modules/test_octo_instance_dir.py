@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from octo_errors import InstanceError
 from octo_instance_dir import InstanceDir
 from octo_instance_setup import create_instance
 from octo_parameter_schema import PARAMETER_FILE_NAME
+from octo_step_engine_parameters import open_parameters
+from tests.modules.engine_support import node_text
 from tests.modules.parameter_support import AS_NOBODY, Python, needs_posix
+from tests.support import MakeLibrary
 
 LOOKS = f"""
     import os, octo_step_instance
@@ -80,3 +85,15 @@ def test_instances_that_may_be_meant_are_named_as_they_can_be_used(
         InstanceDir(named)
     assert caught.value.hint.startswith(hint)
     assert "make one: " in caught.value.hint
+
+
+def test_where_there_is_only_a_parameter_file_the_hint_makes_it_an_instance(
+    tmp_path: Path, make_library: MakeLibrary
+) -> None:
+    open_parameters(tmp_path).read()  # makes it
+    with pytest.raises(InstanceError, match="an instance of no step library") as caught:
+        InstanceDir(tmp_path).library_path()
+    library = make_library({"a": node_text("a")})
+    command = caught.value.hint.removeprefix("make it one: ").replace("LIBRARY", str(library))
+    subprocess.run(shlex.split(command), check=True)
+    assert InstanceDir(tmp_path).library_path() == library

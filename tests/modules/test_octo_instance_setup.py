@@ -115,9 +115,8 @@ def test_a_parameter_file_that_is_there_gets_what_it_lacks_and_keeps_all_else(
     inits = '    step_node_params_dict_init = {"a": {"mine": 0, "more": 2}}\n'
     library = make_library({"a": node_text("a", inits)})
     create_instance(tmp_path, library)
-    data = stored(tmp_path)
-    assert data["a"] == {"mine": 1, "more": 2}
-    shared = data["global_parameters"]
+    assert stored(tmp_path)["a"] == {"mine": 1, "more": 2}
+    shared = stored(tmp_path)["global_parameters"]
     assert (shared["run_step_count"], shared["first_step_node"]) == (7, "step_node_a")
     assert shared["parameter_revision"] == revision + 1
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
