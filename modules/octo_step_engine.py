@@ -54,6 +54,8 @@ from octo_step_states import RunState
 from octo_typed_commands import parameters_command
 
 POLL_SECONDS = 0.25
+STOPPED = "stopped by request"
+"""Why a run has ended that somebody ended."""
 
 _PASSED_ON = {PauseRequested: PAUSE_REQUEST, StopRequested: STOP_REQUEST}
 
@@ -165,7 +167,7 @@ class StepEngine:
                 raise UsageError(where, hint=f"the next command is `{other}`")
             return session.drive([Started()])
 
-    def stop(self, reason: str = "stopped by request") -> Outcome:
+    def stop(self, reason: str = STOPPED) -> Outcome:
         """End a run that rests, without success; the armed nodes make safe."""
         with self.instance.run_lock(), self._session(Limits()) as session:
             return session.drive([StopRequested(reason), Started()])
@@ -443,7 +445,7 @@ class _Session:
             jump = shared.pop(JUMP_REQUEST, None)
             pause = shared.pop(PAUSE_REQUEST, None)
             if shared.pop(STOP_REQUEST, None):  # which outranks a pause
-                events.insert(0, StopRequested("stop requested"))
+                events.insert(0, StopRequested(STOPPED))
             elif pause:
                 events.append(PauseRequested("pause requested"))
             if jump in self.graph.nodes:

@@ -1110,7 +1110,7 @@ def test_stop_ends_a_running_engine(octo: Octo, make_instance: MakeInstance) -> 
         (instance / "go").touch()
         assert finish(engine)[0] == 1
         code, out, _ = finish(stop)
-    assert code == 0 and "COMPLETE_ERROR: stop requested" in out
+    assert code == 0 and "COMPLETE_ERROR: stopped by request" in out
 
 
 def test_stop_of_a_run_at_rest_makes_safe(octo: Octo, make_instance: MakeInstance) -> None:

@@ -404,6 +404,6 @@ def test_a_stop_is_passed_on_to_steps_at_work_and_not_to_finally_steps(tmp_path:
                 data["global_parameters"][STOP_REQUEST] = True
 
     outcome = StepEngine(instance, program=steps, observer=stop).run()
-    assert (outcome.engine_state, outcome.reason) == ("COMPLETE_ERROR", "stop requested")
+    assert (outcome.engine_state, outcome.reason) == ("COMPLETE_ERROR", "stopped by request")
     assert steps.asked[0] == (STOP_REQUEST, {"a"})
     assert not any("end" in nodes for _, nodes in steps.asked)

@@ -696,7 +696,7 @@ def test_who_stops_a_run_stops_the_nested_ones_too(place: Place) -> None:
         place.go("in")
         assert process.wait(DEADLINE_S) == 1
     assert place.log() == ["in", "end", "z1", "z2"]
-    assert place.parameters()["global_parameters"]["end_reason"] == "stop requested"
+    assert place.parameters()["global_parameters"]["end_reason"] == "stopped by request"
     ended = place.run("r.yaml", "--resume")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert place.log()[4:] == ["then", "end", "b", "z1", "z2"]
