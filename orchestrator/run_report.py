@@ -115,11 +115,10 @@ class RunReport:
     def ending(self, outcome: Outcome) -> None:
         """Take the display away, and say in a line how the run ended, or why it rests."""
         ended = self._ended(outcome)
-        reason = f": {one_line(outcome.reason)}" if outcome.reason else ""
         facts = f"{ended.counts()}, {duration_text(self._record.worked_s)}"
         if not self.began:
             facts = f"this run had ended already; {facts}"
-        text = f"{self._recipe}: {_status(outcome)}{reason} ({facts})"
+        text = f"{self._recipe}: {_status_and_reason(outcome)} ({facts})"
         self._view.ending(text, bad=_status(outcome) in (FAILED, INTERRUPTED))
 
     def _fitting_view(self, descriptor: int, quiet: bool) -> PlainView:
@@ -261,8 +260,7 @@ class RunReport:
 
     def _summary_lines(self, outcome: Outcome) -> Iterator[str]:
         ended, record = self._ended(outcome), self._record
-        reason = f": {one_line(outcome.reason)}" if outcome.reason else ""
-        yield f"{self._recipe}: {_status(outcome)}{reason}"
+        yield f"{self._recipe}: {_status_and_reason(outcome)}"
         yield f"  steps     {ended.counts()}"
         yield f"  time      {duration_text(record.worked_s)}"
         yield f"  run       {record.run_id}"
@@ -337,6 +335,13 @@ def _status(outcome: Outcome) -> str:
         return INTERRUPTED
     ends = {"COMPLETE_SUCCESS": COMPLETED, "COMPLETE_ERROR": FAILED}
     return ends.get(outcome.engine_state, PAUSED)
+
+
+def _status_and_reason(outcome: Outcome) -> str:
+    """How the run stands, and why if that is known; a reason may begin with the same word."""
+    status = _status(outcome)
+    reason = one_line(outcome.reason).removeprefix(f"{status}: ")
+    return f"{status}: {reason}" if reason else status
 
 
 def _at_rest(step: StepRecord, outcome: Outcome) -> str:

@@ -298,7 +298,9 @@ def test_continue_on_error_performs_what_does_not_depend_on_the_failure(place: P
     )
     assert place.run("r.yaml", "--executor", "serial").returncode == 1
     assert place.log() == ["a"]
-    assert place.run("r.yaml", "--executor", "serial", "--continue-on-error").returncode == 1
+    ended = place.run("r.yaml", "--executor", "serial", "--continue-on-error")
+    assert ended.returncode == 1
+    assert "==> r: failed: a (4 steps" in ended.stdout
     assert place.log() == ["a", "a", "c", "d"]
 
 
