@@ -174,17 +174,17 @@ def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
     return found
 
 
-def _said(error: jinja2.TemplateSyntaxError) -> str:
-    """Jinja2's words, the first sentence."""
+def _said(error: jinja2.TemplateSyntaxError, end: str = "}}") -> str:
+    """Jinja2's words, the first sentence; `end` is what the user knows the end of a template as."""
     text = (error.message or "it can't be read").partition(". The innermost")[0].rstrip(".")
     ends = "Unexpected end of template. Jinja was looking for the following tags:"
     text = text.replace(ends, "it ends, and still needs")
-    return text.replace("end of print statement", "}}").replace("end of statement block", "%}")
+    return text.replace("end of print statement", end).replace("end of statement block", "%}")
 
 
-def _hint(error: jinja2.TemplateSyntaxError) -> str:
+def _hint(error: jinja2.TemplateSyntaxError, otherwise: str = _RAW) -> str:
     said = error.message or ""
-    return next((hint for end, hint in _HINTS.items() if said.endswith(end)), _RAW)
+    return next((hint for end, hint in _HINTS.items() if said.endswith(end)), otherwise)
 
 
 def _short(text: str) -> str:
@@ -276,13 +276,17 @@ def check_template(text: str, names: Names, *, key: str = "") -> list[TemplatePr
     Args:
         key: The key of the step that it is for: some take a single expression.
     """
+    is_condition = key == "when"
+    wrong = "is no condition" if is_condition else "is no template"
     try:
         tree = _environment.read(text)
         found = [*_Walk(text, names, [*walk(tree)]).problems()]
     except jinja2.TemplateSyntaxError as error:
-        return [_problem(text, error.lineno, f"is no template: {_said(error)}", _hint(error))]
+        said = _said(error, end="end" if is_condition else "}}")  # it may be without braces
+        hint = _hint(error, _ONE_EXPRESSION["when"][1] if is_condition else _RAW)
+        return [_problem(text, error.lineno, f"{wrong}: {said}", hint)]
     except RecursionError:
-        return [TemplateProblem(0, 1, "is no template: it is nested too deeply")]
+        return [TemplateProblem(0, 1, f"{wrong}: it is nested too deeply")]
     if key in _ONE_EXPRESSION and _only_expression(tree) is None:
         found.append(TemplateProblem(0, 1, *_ONE_EXPRESSION[key]))
     return sorted(found)

@@ -267,7 +267,13 @@ steps:
         *("9:1", "there is no input 'siz'", "did you mean 'size'?"),
     ),
     (f"steps: [{{name: a, {CALL}, when: x > 1}}]", "1:60", "'x' is not defined", ""),
-    (f"steps: [{{name: a, {CALL}, when: 1 >}}]", "1:64", "is no template: unexpected", ""),
+    (
+        f"steps: [{{name: a, {CALL}, when: 1 >}}]",
+        "1:64",
+        "is no condition: unexpected 'end'",
+        "write one",
+    ),
+    (f"steps: [{{name: a, {CALL}, when: 1 = 2}}]", "1:62", "is no condition", "write =="),
     (f"steps: [{{name: a, {CALL}, foreach: '{{{{ item }}}}'}}]", "1:67", "'item'", "has none"),
     (
         f"steps: [{{name: a, {CALL}, success: {{files_exist: ['{{{{ inputs.x }}}}']}}}}]",
