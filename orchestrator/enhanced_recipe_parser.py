@@ -19,9 +19,10 @@ if not __package__:  # started as a script: its directory isn't to be searched, 
     open_project()
 
 from octo_command_parser import Commands, Parser, choice, one_of
-from octo_errors import count
+from octo_errors import UsageError, count
 from octo_exit_code import exit_code_of
 from octo_step_grammar import FORMATS
+from octo_typed_commands import recipe_command, run_recipe_command
 from orchestrator.command_line import as_json
 
 TYPE_CHECKING = False  # as in typing, which is slow to load
@@ -161,7 +162,8 @@ def _scriptlets(arguments: Namespace) -> int:
         found = {"scriptlets": [described(each) for each in entries], "problems": problems}
         sys.stdout.write(as_json(found))
     else:
-        sys.stdout.write(as_text(entries) or "none; name a folder that has some\n")
+        none = "" if problems else "none; name a folder that has some\n"
+        sys.stdout.write(as_text(entries) or none)
         sys.stderr.writelines(f"{problem}\n" for problem in problems)
     return 2 if problems else 0
 
@@ -255,6 +257,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _carried_out(words: Sequence[str]) -> int:
+    if words and words[0].endswith((".yaml", ".yml")) and COMMANDS.keys().isdisjoint(words):
+        check, run = recipe_command("validate", words[0]), run_recipe_command(words[0])
+        hint = f"to check it: {check}\nto run it: {run}"
+        raise UsageError(f"a command is missing before {words[0]!r}", hint=hint)
     arguments = _COMMANDS.parse(words)
     return COMMANDS[arguments.command][2](arguments)
 

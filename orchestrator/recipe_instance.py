@@ -26,6 +26,7 @@ from octo_step_graph import COMPLETE, StepGraph, item_of
 from octo_step_machine import HALVES
 from octo_step_output import file_stem
 from octo_step_states import RunState, Token
+from octo_typed_commands import resume_command
 from orchestrator.recipe_choices import Choices, steps_from
 from orchestrator.recipe_inputs import input_mistake, required, resolve_inputs
 from orchestrator.recipe_pin import PIN_FILES, PinnedRecipe, pin_recipe
@@ -309,8 +310,7 @@ def continuation(
     old = load_program(instance)
     pinned = old.pinned
     if now is None:
-        source = pinned.compiled["source"]
-        now = pin_recipe(source, old.directory) if pinned.changed_sources() else pinned
+        now = _as_it_is_now(instance, old) if pinned.changed_sources() else pinned
     changes = Changes(
         pinned.difference(now), tuple(pinned.changed_code(instance.path, old.directory))
     )
@@ -332,6 +332,17 @@ def continuation(
     )
     again = steps_from(new.compiled, choices.from_step) if choices.from_step else ()
     return Continuation(old, new, frozenset(again), changes)
+
+
+def _as_it_is_now(instance: InstanceDir, old: RecipeProgram) -> PinnedRecipe:
+    source = old.pinned.compiled["source"]
+    if not Path(source).exists():
+        raise RecipeError(
+            f"{instance.path}: the recipe of this run is gone: {source}",
+            hint="put it back, or say where it is now: "
+            + resume_command(instance.path, "--recipe", "FILE"),
+        )
+    return pin_recipe(source, old.directory)
 
 
 def _inputs_again(pinned: PinnedRecipe, before: Inputs, given: Given) -> Inputs:

@@ -11,7 +11,7 @@ import pytest
 import octo_step_instance
 from octo_instance_dir import InstanceDir
 from octo_step_events import read_events
-from octo_typed_commands import resume_command
+from octo_typed_commands import recipe_command, resume_command, run_recipe_command
 from orchestrator import enhanced_recipe_parser, runner
 from orchestrator.recipe_pin import CODE_FILE_NAME, PIN_FILES
 from tests.modules.engine_support import DEADLINE_S, stored, wait_for
@@ -104,6 +104,28 @@ def test_who_wants_to_run_a_recipe_with_the_wrong_program_is_told_the_right_one(
 ) -> None:
     assert enhanced_recipe_parser.main(["run", "example.yaml"]) == 2
     assert "octo-recipe-run FILE" in capfd.readouterr().err
+
+
+def test_who_leaves_the_command_out_is_told_what_can_be_done_with_a_recipe(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert enhanced_recipe_parser.main(["example.yaml"]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: a command is missing before 'example.yaml'\n")
+    assert recipe_command("validate", "example.yaml") in said
+    assert run_recipe_command("example.yaml") in said
+
+
+def test_a_run_whose_recipe_has_been_moved_goes_on_with_it_there(
+    failed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("example.yaml").rename("moved.yaml")
+    assert runner.main(["--resume", "--instance", str(failed)]) == 2
+    said = capfd.readouterr().err
+    assert f"the recipe of this run is gone: {Path('example.yaml').absolute()}\n" in said
+    assert resume_command(failed, "--recipe", "FILE") in said
+    Path("good").touch()
+    assert runner.main(["--resume", "--instance", str(failed), "--recipe", "moved.yaml"]) == 0
 
 
 MEET = "touch {0}; until test -e {1}; do sleep 0.01; done"
