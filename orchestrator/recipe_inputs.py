@@ -163,9 +163,8 @@ class _Inputs:
         elif "default" in spec:
             self.values[name] = spec["default"]
         elif self.is_complete:
-            ways = [f"--set {name}=...", *([f"the variable {variable}"] if variable else [])]
-            about = spec.get("description")
-            hint = f"give it by {' or by '.join(ways)}" + (f": {about}" if about else "")
+            ways, about = " or by ".join(_ways(name, spec)), spec.get("description")
+            hint = f"give it by {ways}" + (f": {about}" if about else "")
             self._tell("inputs", f"{name!r} has no value", hint)
 
     def _convert(self, name: str, text: str, where: str) -> None:
@@ -192,6 +191,15 @@ class _Inputs:
             self.values[name] = None
         else:
             self._take(name, value, where)
+
+
+def _ways(name: str, spec: Mapping[str, Any]) -> list[str]:
+    """How an input can be given; a secret one, the safe ways first."""
+    given, variable = f"--set {name}=...", spec.get("env")
+    variables = [f"the variable {variable}"] if variable else []
+    if spec.get("secret"):
+        return [*variables, "--inputs FILE", f"{given} where others may see it"]
+    return [given, *variables]
 
 
 def _is_taken_as_text(spec: Mapping[str, Any]) -> bool:

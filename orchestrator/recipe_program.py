@@ -142,10 +142,14 @@ class RecipeProgram:
             specs = self.compiled["inputs"]
             variables = [specs[name]["env"] for name in missing if specs[name].get("env")]
             values = [word for name in missing for word in ("--set", f"{name}=...")]
-            command = resume_command(self.instance, *values)
+            ways = [
+                *(f"set {each} before" for each in variables),
+                f"give them in a file: {resume_command(self.instance, '--inputs', 'FILE')}",
+                f"where others may see them: {resume_command(self.instance, *values)}",
+            ]
             raise UsageError(
                 f"secret inputs are kept nowhere, and needed again: {', '.join(missing)}",
-                hint="\n".join([command, *(f"or set {each} before" for each in variables)]),
+                hint="\nor ".join(ways),
             )
 
     def heed_requests(self, nodes: Collection[str]) -> bool:

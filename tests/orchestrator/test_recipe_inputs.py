@@ -171,6 +171,16 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_the_safe_ways_to_give_a_secret_are_told_first() -> None:
+    specs = {"token": {"secret": True}, "key": {"secret": True, "env": "OCTO_NOWHERE"}}
+    assert problems(specs) == [
+        "inputs: 'token' has no value\n  give it by --inputs FILE or by --set token=..."
+        " where others may see it",
+        "inputs: 'key' has no value\n  give it by the variable OCTO_NOWHERE or by --inputs FILE"
+        " or by --set key=... where others may see it",
+    ]
+
+
 def test_files_that_cant_be_used_are_told(tmp_path: Path) -> None:
     broken, other, empty = (tmp_path / f"{name}.yaml" for name in "abc")
     broken.write_text("a: [")

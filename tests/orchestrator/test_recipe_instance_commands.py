@@ -57,13 +57,17 @@ def test_who_runs_it_without_its_secrets_is_told_how_to_give_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("example.yaml").write_text("inputs: {token: {secret: true}}\n" + RECIPE)
+    Path("example.yaml").write_text("inputs: {token: {secret: true, env: OCTO_NOWHERE}}\n" + RECIPE)
     assert runner.main(["example.yaml", "--quiet", "--set", "token=swordfish"]) == 1
     instance = Path("step_instances/example")
     assert octo_step_instance.main(["jump", str(instance), "b"]) == 0
     assert octo_step_instance.main(["run", str(instance)]) == 2
-    command = resume_command(instance, "--set", "token=...")
-    assert f"needed again: token\n  {command}\n" in capfd.readouterr().err
+    safe, seen = (("--inputs", "FILE"), ("--set", "token=..."))
+    assert capfd.readouterr().err.endswith(
+        "needed again: token\n  set OCTO_NOWHERE before\n"
+        f"  or give them in a file: {resume_command(instance, *safe)}\n"
+        f"  or where others may see them: {resume_command(instance, *seen)}\n"
+    )
 
 
 @pytest.mark.parametrize("begin_anew", ["the recipe", "another one", "reset", "run --fresh"])
