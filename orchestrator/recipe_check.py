@@ -7,6 +7,7 @@ libraries, whose nodes are known only when they are loaded, where a step names o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from orchestrator.recipe_check_calls import CallChecks
 from orchestrator.recipe_check_templates import check_templates
 from orchestrator.recipe_document import KeyPath, Problem, Report, is_template
 from orchestrator.recipe_inputs import input_mistake
-from orchestrator.recipe_model import KEYS_OF_TYPE, Recipe, Step, parse_model
+from orchestrator.recipe_model import KEYS_OF_TYPE, NO_TEMPLATE, Recipe, Step, parse_model
 
 __all__ = ["CheckedRecipe", "check_recipe"]
 
@@ -30,6 +31,8 @@ TYPES_OF_KEY = {
     key: [kind for kind, keys in KEYS_OF_TYPE.items() if key in keys[0] + keys[1]]
     for key in ("module", "function", "command", "recipe")
 }
+_NAMED_IN_TEMPLATES = re.compile(r"(?<!\$)\{\{-?\s*(inputs|results|context|env|recipe)\b")
+"""Braces that other programs read are none: `{{.Names}}`, `${{ env.NAME }}`."""
 MOST_CYCLES = 10
 """As many circles of dependencies are told at once."""
 MOST_OF_CYCLE = 30
@@ -168,6 +171,9 @@ class _Checks:
                 )
                 message = f"{about}: a secret has no default but null"
                 self.report.tell((*where, "default"), message, hint)
+            if _means_template(spec.default):
+                message = f"{about}: a default stays as it is written, and is no template"
+                self.report.tell((*where, "default"), message, NO_TEMPLATE)
             facts = {"type": spec.type, "secret": spec.secret}
             for place, choice in enumerate(spec.choices or ()):
                 if mistake := input_mistake(facts, choice):
@@ -205,6 +211,9 @@ class _Checks:
         elif name in RESERVED:
             message = f"a step can't be called {name!r}: the engine keeps a group of that name"
             self.report.tell(where, message, "each step has a group in the parameter file, too")
+        elif is_template(name):
+            message = f"a step can't be called {name[:80]!r}: a name is no template"
+            self.report.tell(where, message, NO_TEMPLATE)
 
     def _keys_of_type(self, step: Step) -> None:
         if "type" in step.broken:
@@ -369,6 +378,13 @@ class _Checks:
             if spec.is_required and spec.env is None and name not in args:
                 where = (*step.path, "args") if step.args is not None else step.path
                 self.report.tell(where, f"{about} needs the input {name!r}")
+
+
+def _means_template(value: object) -> bool:
+    """Whether what is no template names what those of recipes do; braces alone may be meant."""
+    if isinstance(value, dict | list):
+        return any(map(_means_template, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and bool(_NAMED_IN_TEMPLATES.search(value))
 
 
 def _way(cycle: list[str]) -> str:

@@ -393,14 +393,14 @@ class _Reader:
         if error["type"] == "missing":
             self.report.tell((*path, *where), f"{about}{name} is missing")
         elif error["type"] == "octo":
-            hint = _NO_TEMPLATE if is_template(error["input"]) else error["ctx"]["hint"]
+            hint = NO_TEMPLATE if is_template(error["input"]) else error["ctx"]["hint"]
             self.report.tell((*path, *where), f"{about}{name} {error['msg']}", hint)
         else:
             hint = "begin each step with `- `" if where == ("steps",) else ""
             self.report.tell((*path, *where), f"{about}{name} {_plain_words(error)}", hint)
 
 
-_NO_TEMPLATE = "templates are for args, command, foreach, when and success of a step"
+NO_TEMPLATE = "templates are for args, command, foreach, when and success of a step"
 _CALLED: dict[type[_Part], str] = {
     Recipe: "the recipe itself",
     Metadata: "metadata",

@@ -89,6 +89,8 @@ MISTAKES = [
     (f"{OTHER}\ninputs: {{n: {{choices: [1, a], type: integer}}}}", "2:27", "a choice must", ""),
     (f"{OTHER}\ninputs: {{n: {{choices: [a], default: b}}}}", "2:28", "one of 'a', and is", ""),
     (f"{OTHER}\ninputs: {{n: {{secret: true, default: b}}}}", "2:28", "has no default", "env:"),
+    (f"{OTHER}\ninputs: {{n: '{{{{ env.HOME }}}}/n'}}", "2:10", "is no template", "for args"),
+    (f"{OTHER}\ninputs: {{n: {{default: [1, '{{{{inputs.m}}}}']}}}}", "2:14", "is no template", ""),
     (f"{OTHER}\ninputs: {{n: {{secret: yes}}}}", "2:14", "secret must be true or", "write true"),
     # --- steps by themselves ---
     ("steps: [5]", "1:9", "step 1 must be a mapping, and is a whole number", ""),
@@ -100,6 +102,7 @@ MISTAKES = [
     (f"steps: [{{name: ' a', {CALL}}}]", "1:10", "a step can't be called ' a'", "no blanks"),
     (f"steps: [{{name: 'a[1]', {CALL}}}]", "1:10", "a step can't be called 'a[1]'", "no [ or ]"),
     (f"steps: [{{name: '', {CALL}}}]", "1:10", "a step can't be called ''", ""),
+    (f"steps: [{{name: 'x {{{{ y }}}}', {CALL}}}]", "1:10", "a name is no template", "for args"),
     (f"steps: [{{name: inputs, {CALL}}}]", "1:10", "the engine keeps a group of that", ""),
     (
         f"steps: [{{name: a, {CALL}}},\n {{name: a, {CALL}}}]",
@@ -499,6 +502,15 @@ def test_of_a_long_circle_the_first_and_the_last_are_named(check: CheckText) -> 
 def test_what_is_right_is_not_told(check: CheckText, step: str) -> None:
     text = f"inputs: {{n: 1}}\nsteps:\n- {{name: first, {CALL}}}\n- {{name: a, {step}}}"
     assert check.problems(text) == []
+
+
+@pytest.mark.parametrize(
+    "default", ["docker ps --format {{.Names}}", "${{ env.HOME }}", "Dear {{ name }},", "{{", "env"]
+)
+def test_braces_for_other_programs_are_a_default_like_any_other(
+    check: CheckText, default: str
+) -> None:
+    assert check.problems(f"{OTHER}\ninputs: {{n: '{default}'}}") == []
 
 
 # --- recipes in recipes, nodes of libraries -------------------------------------------------------
