@@ -80,6 +80,7 @@ class InstanceDir:
     """
 
     _is_held = False
+    """Whether it is the one that `run_lock` has yielded, and its block goes on."""
 
     def __init__(self, path: str | Path, *, durability: str | None = None) -> None:
         self.path = Path(path).resolve()
