@@ -313,7 +313,7 @@ MUTATIONS = (
     Mutation(
         "what is to be made safe is in the file before the hook",
         "modules/octo_step_machine.py",
-        "            self.state.armed.append(node.name)\n",
+        "            self.state.armed.append(token.node)\n",
         "            pass\n",
         (f"{TEST_KILLS}after_a_kill_armed_nodes_are_made_safe_first",),
     ),
