@@ -513,12 +513,14 @@ def test_a_program_that_is_killed_goes_on(
         "{'a': ['a'], 'b': ['b', 'a'], 'c': ['c', 'a'], 'd': ['d', 'b', 'a']}\n"
     ), done.stderr
     after = finished_hooks(tmp_path / "run")
-    assert sorted(after) == ["a", "b", "c", "d"]
     assert after[: len(before)] == before
     counts = Context(tmp_path / "run").to_dict()
     assert counts.pop(f"done {name}") == (1 if moment == "before" else 2)
-    expected = {1} if executor == "serial" else {1, 2}  # of what ran beside it, nobody knows
-    assert set(counts.values()) <= expected
+    # What ran beside it may have been at work, or in the log and not yet in the file.
+    beside = set("bc") - {name} if executor == "threads" and name in "bc" else set()
+    assert {each for each in counts if counts[each] != 1} <= {f"done {each}" for each in beside}
+    assert set(after) == set("abcd")
+    assert {each for each in after if after.count(each) != 1} <= beside
     assert start().stdout == done.stdout
     assert finished_hooks(tmp_path / "run") == after
 
