@@ -16,7 +16,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple  # `dataclasses` is slow to load, and `status` starts with this
@@ -33,7 +32,7 @@ from octo_errors import (
 )
 from octo_lock import FileLock, is_locked
 from octo_lock_json import LockedJsonFile
-from octo_parameter_schema import GLOBAL_GROUP, LOCK_FILE_NAME, PARAMETER_FILE_NAME
+from octo_parameter_schema import GLOBAL_GROUP, LOCK_FILE_NAME, PARAMETER_FILE_NAME, PROGRAM_KEY
 from octo_parameter_store import parameter_file, require_known_format
 from octo_typed_commands import (
     INSTANCE_PROGRAM,
@@ -103,6 +102,12 @@ class InstanceDir:
         """Where the output of the hooks is kept."""
         return self.path / "logs"
 
+    def has_program(self) -> bool:
+        """Whether there is something to run; not where a parameter file was made by itself."""
+        shared = self.parameters.read()[GLOBAL_GROUP]
+        named = shared.get("step_engine_library_path") or shared.get(PROGRAM_KEY)
+        return bool(named) or (self.path / INSTANCE_PROGRAM).exists()
+
     def library_path(self) -> Path:
         """The library this instance was made from, as its parameter file says.
 
@@ -113,7 +118,7 @@ class InstanceDir:
         path = Path(named)
         if named and path.is_dir():
             return path
-        if not (named or (self.path / INSTANCE_PROGRAM).exists()):
+        if not self.has_program():
             words = ("create", path_from_here(self.path), "--library", "LIBRARY")
             make = f"make it one: {program_command(INSTANCE_PROGRAM, *words)}"
             raise InstanceError(f"{self.path} is an instance of no step library", hint=make)
@@ -167,6 +172,8 @@ class InstanceDir:
                 f"{self.path} is run by another engine: {self.runner() or 'it has just ended'}",
                 hint=f"wait for it, or make it rest: {instance_command(self.path, 'pause')}",
             ) from None
+        from copy import copy  # who only looks doesn't pay for it
+
         held = copy(self)
         held._is_held = True
         try:

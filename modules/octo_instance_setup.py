@@ -26,7 +26,6 @@ from octo_parameter_schema import (
     GLOBAL_GROUP,
     LOCK_FILE_NAME,
     PARAMETER_FILE_NAME,
-    PROGRAM_KEY,
     REVISION_KEY,
 )
 from octo_parameter_store import chosen_timeout, parameter_file
@@ -97,19 +96,12 @@ def _free_place(path: str | Path) -> Path:
         is_free = not target.exists() or target.is_dir()
     except OSError as error:
         raise _unusable(target, error) from error
-    if has_parameters and _is_run(target):
+    if has_parameters and InstanceDir(target).has_program():
         hint = "`run` starts it, `reset` puts its state away and begins anew"
         raise InstanceError(f"{target} is an instance already", hint=hint)
     if not is_free:
         raise InstanceError(f"{target} exists, and is no directory", hint="choose another name")
     return target
-
-
-def _is_run(target: Path) -> bool:
-    """Whether there is something that the parameter file in `target` is the state of."""
-    shared = InstanceDir(target).parameters.read()[GLOBAL_GROUP]
-    named = shared.get("step_engine_library_path") or shared.get(PROGRAM_KEY)
-    return bool(named) or (target / INSTANCE_PROGRAM).exists()
 
 
 def _unusable(target: Path, error: OSError) -> InstanceError:
