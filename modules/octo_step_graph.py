@@ -105,6 +105,11 @@ class Node:
     arrows: dict[str, Arrow] = field(default_factory=dict)
 
 
+def named(bits: int, names: Iterable[str]) -> list[str]:
+    """Of all names, in the order of the graph, those whose bits `StepGraph.bits` has set."""
+    return [name for place, name in enumerate(names) if bits >> place & 1]
+
+
 class StepGraph:
     """Nodes and arrows that fit together; does not change. Every arrow's target is in `nodes`.
 
@@ -191,7 +196,7 @@ class StepGraph:
 
     def named(self, bits: int) -> list[str]:
         """The nodes whose bits are set in a number that `bits` has made, in the graph's order."""
-        return [name for place, name in enumerate(self.nodes) if bits >> place & 1]
+        return named(bits, self.nodes)
 
     @functools.cached_property
     def positions(self) -> dict[str, int]:

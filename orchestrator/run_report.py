@@ -24,6 +24,7 @@ from octo_parameter_schema import GLOBAL_GROUP, RESULT_KEY
 from octo_shown_text import duration_text, one_line
 from octo_step_console import LiveView, PlainView, QuietView, has_rich, is_foreground
 from octo_step_events import read_events
+from octo_step_graph import named
 from octo_step_machine import HALVES
 from octo_step_outcome import Outcome
 from octo_step_output import log_file_name
@@ -223,13 +224,9 @@ class RunReport:
 
     def _left_out_undone(self, groups: Groups) -> set[str]:
         """The steps that are left out, which counts as done, but for those that are done."""
-        done = left_out_bits(groups.get(RECIPE_GROUP, {}))
         nodes = self._nodes.items()
-        return {
-            name
-            for place, (name, node) in enumerate(nodes)
-            if not node.get("active_node_step_bool", 1) and not done >> place & 1
-        }
+        left_out = {name for name, node in nodes if not node.get("active_node_step_bool", 1)}
+        return left_out.difference(named(left_out_bits(groups.get(RECIPE_GROUP, {})), self._nodes))
 
     def _step(self, name: str, ended: _Ended) -> dict[str, Any]:
         step = self._record.steps[name]
@@ -362,7 +359,7 @@ def _done(groups: Groups, steps: list[str]) -> set[str]:
     except InstanceError:  # edited by hand: `run` will say what is wrong
         return set()
     leaving = {name for name, token in run.tokens.items() if token.state in HALVES["ADVANCE"]}
-    return leaving | {name for place, name in enumerate(steps) if run.done >> place & 1}
+    return {*leaving, *named(run.done, steps)}
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
