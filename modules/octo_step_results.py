@@ -82,7 +82,7 @@ def keep_result(
             group["last_error"] = ""
         if result.output is not None:
             group[RESULT_KEY] = result.output
-        elif "step_items" in graph.node(node).hooks and ITEMS_KEY in group:
+        elif graph.has_items(node) and ITEMS_KEY in group:
             items, kept = group.pop(ITEMS_KEY), group.pop(ITEM_RESULTS_KEY, {})
             group[RESULT_KEY] = [kept.get(str(place)) for place in range(len(items))]
     group[STATUS_KEY] = result.status

@@ -436,7 +436,7 @@ class RunState:
         final = [name for name in self.tokens if graph.node(name).is_final]
         failed = [name for name, token in self.tokens.items() if token.failed]
         goes_on = not self.ending and bool(self.tokens.keys() - {*final, *failed})
-        if goes_on if self.finalizing else final:
+        if (self.finalizing and goes_on) or (final and not self.finalizing):
             self._leave_final(graph)
 
     def _waits_for(self, node: str, item: int) -> bool:
